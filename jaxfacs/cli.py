@@ -1,0 +1,125 @@
+"""The command line: a table of commands; each loads only the module that does its work."""
+
+import difflib
+import inspect
+import sys
+from importlib import import_module
+
+from jaxfacs.errors import UserError
+
+# command words -> (module, function, one line of help). Order is the order of a project's life.
+COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
+    ("data", "list"): ("jaxfacs.data.commands", "list_builders", "the datasets that can be built"),
+    ("data", "build"): (
+        "jaxfacs.data.commands",
+        "build",
+        "a dataset as shipped -> sharded records",
+    ),
+    ("data", "show"): (
+        "jaxfacs.data.commands",
+        "show",
+        "print and plot what a record folder holds",
+    ),
+    ("data", "download"): ("jaxfacs.data.commands", "download", "fetch what owners publish openly"),
+    ("train",): ("jaxfacs.train.command", "train", "train from a config; the same command resumes"),
+    ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a trained checkpoint"),
+    ("export",): ("jaxfacs.convert.command", "export", "a checkpoint -> one file for inference"),
+    ("predict",): (
+        "jaxfacs.infer.command",
+        "predict",
+        "films, pictures, folders -> AUs and emotions",
+    ),
+    ("emotions", "fit"): (
+        "jaxfacs.emotion.command",
+        "fit",
+        "fit an AU-to-emotion table on records",
+    ),
+    ("emotions", "show"): ("jaxfacs.emotion.command", "show", "draw an AU-to-emotion table"),
+    ("bench", "depthwise"): ("jaxfacs.bench.depthwise", "main", "the 3D depthwise convolution"),
+    ("bench", "step"): ("jaxfacs.bench.step", "main", "one training step against PyTorch"),
+    ("bench", "input"): (
+        "jaxfacs.bench.input",
+        "main",
+        "the input pipeline against a plain decode",
+    ),
+    ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code (0 done, 2 bad input, others as documented)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from jaxfacs import __version__
+
+        print(f"jaxfacs {__version__}")
+        return 0
+    words = tuple(argv[:2]) if tuple(argv[:2]) in COMMANDS else tuple(argv[:1])
+    if words not in COMMANDS:
+        group = [c for c in COMMANDS if c[0] == argv[0]]
+        if group and (len(argv) == 1 or argv[1] in ("-h", "--help")):
+            print(_overview(argv[0]))
+            return 0
+        print(_unknown(argv), file=sys.stderr)
+        return 2
+    module, name, _ = COMMANDS[words]
+    try:
+        return run_function(getattr(import_module(module), name), words, argv[len(words) :])
+    except UserError as error:
+        print(f"jaxfacs {' '.join(words)}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output left (`| head`)
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"jaxfacs {' '.join(words)}: interrupted", file=sys.stderr)
+        return 130
+
+
+def run_function(function, words: tuple[str, ...], args: list[str]) -> int:
+    """Calls `function` with its parameters parsed from `args` by tyro.
+
+    A function with a parameter named `argv` parses its own arguments (`train` reads a config file
+    before it knows which fields exist) and gets them raw.
+    """
+    prog = "jaxfacs " + " ".join(words)
+    if "argv" in inspect.signature(function).parameters:
+        return int(function(argv=args, prog=prog) or 0)
+    import tyro
+
+    return int(tyro.cli(function, prog=prog, args=args) or 0)
+
+
+def _overview(group: str | None = None) -> str:
+    rows = [(c, row[2]) for c, row in COMMANDS.items() if group in (None, c[0])]
+    width = max(len(" ".join(c)) for c, _ in rows)
+    lines = [f"  jaxfacs {' '.join(c):<{width}}  {text}" for c, text in rows]
+    return "\n".join(
+        [
+            "jaxfacs: train facial Action Unit networks, read AUs and emotions out of films",
+            "",
+            *lines,
+            "",
+            "Each command explains itself with --help. A first run of everything: make demo",
+        ]
+    )
+
+
+def _unknown(argv: list[str]) -> str:
+    known = [" ".join(c) for c in COMMANDS]
+    typed = " ".join(argv[:2] if any(c[0] == argv[0] for c in COMMANDS) else argv[:1])
+    near = difflib.get_close_matches(typed, known, n=3, cutoff=0.5)
+    hint = f"did you mean: {', '.join(near)}?" if near else "see jaxfacs --help"
+    return f"jaxfacs: no command '{typed}'; {hint}"
+
+
+def entry() -> None:
+    """The `jaxfacs` script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
