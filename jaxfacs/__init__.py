@@ -11,7 +11,20 @@ __all__ = ["__version__", "load"]
 
 _LAZY = {"load": "jaxfacs.infer.predictor"}
 _SUBPACKAGES = frozenset(
-    "convert data emotion evaluate faces facs infer models ops runtime synthface train".split()
+    [
+        "convert",
+        "data",
+        "emotion",
+        "evaluate",
+        "faces",
+        "facs",
+        "infer",
+        "models",
+        "ops",
+        "runtime",
+        "synthface",
+        "train",
+    ]
 )
 
 

@@ -1,0 +1,46 @@
+# The five commands one needs: demo, test, lint, bench, lock. Each installs what is missing first;
+# where nothing is missing it starts at once.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: demo test lint format bench lock clean
+
+demo: $(STAMP)
+	$(BIN)/python tools/demo.py $(DEMO_ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(TEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/jaxfacs bench depthwise
+	$(BIN)/jaxfacs bench step
+	$(BIN)/jaxfacs bench input
+	$(BIN)/jaxfacs bench predict
+
+# The versions that were tested, and nothing about where they came from.
+lock: $(STAMP)
+	$(BIN)/python tools/lock.py > requirements.lock.tmp && mv requirements.lock.tmp requirements.lock
+
+# The lock is tried first, because that is what was tested; on a Python or a platform that it does
+# not fit, the bounds of pyproject.toml decide.
+$(STAMP): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock \
+	  || echo "requirements.lock does not fit this Python: installing by the bounds of pyproject.toml"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf demo_out .jax_cache .pytest_cache .ruff_cache
