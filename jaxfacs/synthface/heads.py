@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 PARTS = ("skin", "sclera", "iris", "teeth", "mouth", "lashes", "hair")
-MASKS = ("brow", "lip", "lid", "nostril", "cheek", "beard", "hair", "neck")
+MASKS = ("brow", "lip", "lid", "nostril", "cheek", "beard", "hair", "neck", "iris")
 
 # Muscle actions that a head must be able to make. FACS lets the paired ones act on one side.
 PAIRED = ("1", "2", "4", "5", "6", "7", "9", "10", "11", "12", "14", "15", "16", "20", "43")
@@ -24,7 +24,8 @@ SHAPES = tuple(side + au for au in PAIRED for side in "LR") + UNPAIRED
 
 FULL_INTENSITY = 5.0  # FACS letter E: a shape is the displacement at this intensity
 GAZE_FULL_DEG = 30.0  # the rotation at which a gaze shape (lids that follow) is fully on
-LID_CLEARANCE_CM = 0.02  # the least thickness of a lid over its eyeball
+LID_CLEARANCE_CM = 0.03  # the least thickness of a lid over its eyeball
+CORNEA_DEG = 32.0  # half the opening angle of the cap in which the cornea bulges
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Eye:
     Attributes:
       centre_3: float32, cm, on the neutral head.
       radius: of the sphere that the sclera follows, cm.
+      cornea: how far the cornea stands out of that sphere on its axis (+z at rest), cm.
       vertices: int32 indices of everything that turns with the eye (sclera, iris, pupil).
       lids: int32 indices of the skin that slides over this eyeball.
     """
@@ -42,6 +44,7 @@ class Eye:
     radius: float
     vertices: np.ndarray
     lids: np.ndarray
+    cornea: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,8 @@ class Head:
       identity_M_V3: float32 M×V×3; weights drawn from N(0, 1) give plausible people.
       landmarks_68: int32 vertex indices in iBUG order (0-16 the jaw from the subject's right,
         36-41 the subject's right eye, 60-67 the inner lips).
-      masks: name of MASKS -> float32 V in [0, 1].
+      masks: name of MASKS -> float32 V in [0, 1]. "iris" is 1 on the axis of the eye and falls
+        in proportion to the angle to 0 at the edge of the iris. A head may add more.
       wrinkles: label of SHAPES -> float32 V in [-1, 1], the bump height (cm / 10) of the creases
         that the action makes at intensity 5; negative is a furrow.
       eyes: (the subject's right, left).
@@ -240,10 +244,13 @@ def _turn_eye(
     centre = eye.centre_3 + moved
     spread = np.linalg.norm(at - centre, axis=1).mean()
     spread_generic = np.linalg.norm(head.vertices_V3[eye.vertices] - eye.centre_3, axis=1).mean()
-    least = eye.radius * spread / spread_generic + LID_CLEARANCE_CM
-    for t, (yaw, pitch) in enumerate(gaze_T2):
-        if yaw or pitch:
-            posed_TV3[t, eye.vertices] = (at - centre) @ rotation((yaw, pitch, 0)).T + centre
+    scale = spread / spread_generic
+    turns_T33 = np.stack([rotation((yaw, pitch, 0)) for yaw, pitch in gaze_T2])
+    posed_TV3[:, eye.vertices] = (at - centre) @ turns_T33.transpose(0, 2, 1) + centre
     lids = posed_TV3[:, eye.lids] - centre
-    distance = np.linalg.norm(lids, axis=-1, keepdims=True)
-    posed_TV3[:, eye.lids] = centre + lids * np.maximum(1.0, least / np.maximum(distance, 1e-6))
+    distance = np.maximum(np.linalg.norm(lids, axis=-1), 1e-6)
+    along_axis = np.einsum("tvk,tk->tv", lids, turns_T33[:, :, 2]) / distance
+    off_axis_deg = np.rad2deg(np.arccos(np.clip(along_axis, -1, 1)))
+    cap = np.maximum(0, 1 - (off_axis_deg / CORNEA_DEG) ** 2)
+    least = scale * (eye.radius + eye.cornea * cap) + LID_CLEARANCE_CM
+    posed_TV3[:, eye.lids] = centre + lids * np.maximum(1.0, least / distance)[..., None]
