@@ -1,0 +1,13 @@
+"""Numerics that XLA does badly by itself: depthwise 3D convolution, the stem, BatchNorm."""
+
+from jaxfacs.ops.batch_norm import batch_norm_inference, batch_norm_train
+from jaxfacs.ops.conv import conv3d, pointwise_conv3d
+from jaxfacs.ops.depthwise import depthwise_conv3d
+
+__all__ = [
+    "batch_norm_inference",
+    "batch_norm_train",
+    "conv3d",
+    "depthwise_conv3d",
+    "pointwise_conv3d",
+]

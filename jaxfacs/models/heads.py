@@ -1,0 +1,79 @@
+"""From pooled features to Action Units: the heads that every backbone shares."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+MAX_INTENSITY = 5.0  # FACS letter E
+
+Init = Any
+
+
+def linear_init(std: float = 0.01) -> Init:
+    """Returns the initialiser of a classifier: N(0, std), as MobileNetV2 has it."""
+    return jax.nn.initializers.normal(std)
+
+
+class Heads(nnx.Module):
+    """Occurrence logits, and on request intensity in 0..5 and emotion logits.
+
+    The occurrence layer stands at `1`, the place it has in torch's
+    `classifier = Sequential(Dropout, Linear)`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        num_aus: int,
+        num_emotions: int = 0,
+        intensity: bool = False,
+        dropout: float = 0.2,
+        rngs: nnx.Rngs,
+    ):
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout {dropout} is not in [0, 1)")
+        self.dropout = dropout
+
+        def linear(num_outputs: int) -> nnx.Linear:
+            return nnx.Linear(num_features, num_outputs, kernel_init=linear_init(), rngs=rngs)
+
+        setattr(self, "1", linear(num_aus))
+        self.intensity = linear(num_aus) if intensity else None
+        self.emotion = linear(num_emotions) if num_emotions else None
+
+    def __call__(
+        self,
+        features: jax.Array,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None,
+    ) -> dict[str, jax.Array]:
+        """Maps (B, F) to one row a clip, or (B, T, F) to one row a frame; emotion is per clip.
+
+        Computes in float32 whatever the backbone's dtype: the heads cost nothing and logits of
+        rare AUs are small differences.
+        """
+        features = features.astype(jnp.float32)
+        features = dropout(features, self.dropout, key=dropout_key, train=train)
+        outputs = {"occurrence": getattr(self, "1")(features)}
+        if self.intensity is not None:
+            outputs["intensity"] = MAX_INTENSITY * jax.nn.sigmoid(self.intensity(features))
+        if self.emotion is not None:
+            pooled = features if features.ndim == 2 else features.mean(axis=1)
+            outputs["emotion"] = self.emotion(pooled)
+        return outputs
+
+
+def dropout(x: jax.Array, rate: float, *, key: jax.Array | None, train: bool) -> jax.Array:
+    """Zeroes a share `rate` of `x` in training and scales the rest up; needs a key for that."""
+    if not train or rate == 0.0:
+        return x
+    if key is None:
+        raise ValueError(
+            "training with dropout needs dropout_key; pass one or create with dropout=0"
+        )
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0.0)

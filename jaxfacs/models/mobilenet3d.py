@@ -1,0 +1,237 @@
+"""3D MobileNets, V1 and V2: depthwise-separable convolutions over clips.
+
+Tables: Koepueklue et al., "Resource Efficient 3D Convolutional Neural Networks", ICCVW 2019, and
+the authors' repository okankop/Efficient-3DCNNs. Parameter paths are the names of those weights:
+`features.3.conv.0.weight` there is `features/3/conv/0/kernel` here.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxfacs.models.heads import Heads
+from jaxfacs.models.layers import BatchNorm, Conv3d, Stride
+from jaxfacs.models.registry import Card, register
+
+# expansion t, channels, repeats n, stride (T, H, W) of the first: Efficient-3DCNNs, mobilenetv2.
+V2_STAGES: tuple[tuple[int, int, int, Stride], ...] = (
+    (1, 16, 1, (1, 1, 1)),
+    (6, 24, 2, (2, 2, 2)),
+    (6, 32, 3, (2, 2, 2)),
+    (6, 64, 4, (2, 2, 2)),
+    (6, 96, 3, (1, 1, 1)),
+    (6, 160, 3, (2, 2, 2)),
+    (6, 320, 1, (1, 1, 1)),
+)
+# channels, repeats n, stride (T, H, W) of the first: Efficient-3DCNNs, mobilenet.
+V1_STAGES: tuple[tuple[int, int, Stride], ...] = (
+    (64, 1, (2, 2, 2)),
+    (128, 2, (2, 2, 2)),
+    (256, 2, (2, 2, 2)),
+    (512, 6, (2, 2, 2)),
+    (1024, 2, (1, 1, 1)),
+)
+STEM_CHANNELS = 32
+STEM_STRIDES: Stride = (1, 2, 2)
+V2_LAST_CHANNELS = 1280
+
+_CARD = Card(
+    frames=16,
+    size=112,
+    # The authors feed 0..255 less the ActivityNet mean, divided by nothing.
+    mean=(114.77, 107.74, 99.48),
+    std=(1.0, 1.0, 1.0),
+    paper="Koepueklue et al., Resource Efficient 3D Convolutional Neural Networks, ICCVW 2019",
+    source="https://github.com/okankop/Efficient-3DCNNs",
+    licence="MIT (code); weights trained on Kinetics-600",
+)
+
+
+class Sequence(nnx.Module):
+    """Layers under torch's indices, in order; the indices of activations hold nothing."""
+
+    def __init__(self, layers: dict[str, nnx.Module]):
+        self.order = tuple(layers)
+        for index, layer in layers.items():
+            setattr(self, index, layer)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        for index in self.order:
+            layer = getattr(self, index)
+            x = layer(x) if isinstance(layer, Conv3d) else layer(x, train=train)
+        return x
+
+
+class InvertedResidual(nnx.Module):
+    """Expand 1x1x1, depthwise 3x3x3, project 1x1x1; added to its input where shapes allow."""
+
+    def __init__(self, layers: dict[str, nnx.Module], *, skip: bool):
+        self.conv = Sequence(layers)
+        self.skip = skip
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = self.conv(x, train=train)
+        return x + y if self.skip else y
+
+
+class MobileNet3D(nnx.Module):
+    """A column of blocks, an average over space (and time), and the AU heads."""
+
+    def __init__(self, features: list[nnx.Module], heads: Heads, *, per_frame: bool):
+        self.features = nnx.Dict({str(i): block for i, block in enumerate(features)})
+        self.classifier = heads
+        self.per_frame = per_frame
+
+    def __call__(
+        self, x_BTHWC: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Maps normalised clips to `occurrence` logits (B, A), or (B, T, A) if per frame.
+
+        With them, where asked for at creation: `intensity` of the same shape in 0..5 and `emotion`
+        logits (B, E). Any T, H and W will do; the published weights saw 16 x 112 x 112.
+        """
+        if x_BTHWC.ndim != 5 or x_BTHWC.shape[-1] != 3:
+            raise ValueError(f"clips must be (B, T, H, W, 3), not {x_BTHWC.shape}")
+        x = x_BTHWC
+        for i in range(len(self.features)):
+            x = self.features[str(i)](x, train=train)
+        axes = (2, 3) if self.per_frame else (1, 2, 3)
+        features = jnp.mean(x, axis=axes, dtype=jnp.float32)
+        return self.classifier(features, train=train, dropout_key=dropout_key)
+
+
+@register("mobilenet3d_v2", _CARD)
+def mobilenet3d_v2(
+    *,
+    rngs: nnx.Rngs,
+    num_aus: int,
+    num_emotions: int = 0,
+    intensity: bool = False,
+    per_frame: bool = False,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    dtype: Any = jnp.float32,
+) -> MobileNet3D:
+    """Makes 3D-MobileNetV2.
+
+    Args:
+      num_aus: outputs of the occurrence head (600 gives the Kinetics net's parameter count).
+      num_emotions: outputs of the emotion head; 0 leaves it out.
+      intensity: adds the intensity head.
+      per_frame: keeps one output a frame: temporal strides become 1. Weights of the per-clip net
+        still load, but its blocks then see a denser sampling of time than they were trained on.
+      width: multiplies channels, rounded down (no rounding to multiples of 8, as in the paper).
+      dropout: share of features dropped before the heads.
+      dtype: of the computation ("bfloat16" or a JAX type); parameters and statistics are float32.
+    """
+    make = _Maker(dtype=dtype, rngs=rngs)
+    channels = int(STEM_CHANNELS * width)
+    blocks: list[nnx.Module] = [make.stem(channels, "relu6")]
+    for t, stage_channels, repeats, first in V2_STAGES:
+        for n in range(repeats):
+            strides = _temporal(first if n == 0 else (1, 1, 1), per_frame)
+            out_channels = int(stage_channels * width)
+            blocks.append(make.inverted_residual(channels, out_channels, t, strides))
+            channels = out_channels
+    last = int(V2_LAST_CHANNELS * width) if width > 1.0 else V2_LAST_CHANNELS
+    blocks.append(
+        Sequence({"0": make.conv(channels, last), "1": BatchNorm(last, activation="relu6")})
+    )
+    heads = Heads(
+        last,
+        num_aus=num_aus,
+        num_emotions=num_emotions,
+        intensity=intensity,
+        dropout=dropout,
+        rngs=rngs,
+    )
+    return MobileNet3D(blocks, heads, per_frame=per_frame)
+
+
+@register("mobilenet3d_v1", _CARD)
+def mobilenet3d_v1(
+    *,
+    rngs: nnx.Rngs,
+    num_aus: int,
+    num_emotions: int = 0,
+    intensity: bool = False,
+    per_frame: bool = False,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    dtype: Any = jnp.float32,
+) -> MobileNet3D:
+    """Makes 3D-MobileNetV1 (ReLU, no residuals); options as in `mobilenet3d_v2`."""
+    make = _Maker(dtype=dtype, rngs=rngs)
+    channels = int(STEM_CHANNELS * width)
+    blocks: list[nnx.Module] = [make.stem(channels, "relu")]
+    for stage_channels, repeats, first in V1_STAGES:
+        for n in range(repeats):
+            strides = _temporal(first if n == 0 else (1, 1, 1), per_frame)
+            out_channels = int(stage_channels * width)
+            blocks.append(make.separable(channels, out_channels, strides))
+            channels = out_channels
+    heads = Heads(
+        channels,
+        num_aus=num_aus,
+        num_emotions=num_emotions,
+        intensity=intensity,
+        dropout=dropout,
+        rngs=rngs,
+    )
+    return MobileNet3D(blocks, heads, per_frame=per_frame)
+
+
+class _Maker:
+    """Makes blocks of one network: what all of them share is said once."""
+
+    def __init__(self, *, dtype: Any, rngs: nnx.Rngs):
+        self.dtype = jnp.dtype(dtype)
+        self.rngs = rngs
+
+    def conv(self, in_channels: int, out_channels: int, **options: Any) -> Conv3d:
+        options = {"size": 1, **options}
+        return Conv3d(in_channels, out_channels, dtype=self.dtype, rngs=self.rngs, **options)
+
+    def stem(self, channels: int, activation: Any) -> Sequence:
+        conv = self.conv(3, channels, size=3, strides=STEM_STRIDES)
+        return Sequence({"0": conv, "1": BatchNorm(channels, activation=activation)})
+
+    def inverted_residual(
+        self, in_channels: int, out_channels: int, expansion: int, strides: Stride
+    ) -> InvertedResidual:
+        hidden = in_channels * expansion
+        layers: list[nnx.Module | None] = []
+        if expansion != 1:
+            layers += [
+                self.conv(in_channels, hidden),
+                BatchNorm(hidden, activation="relu6"),
+                None,
+            ]
+        layers += [
+            self.conv(hidden, hidden, size=3, strides=strides, depthwise=True),
+            BatchNorm(hidden, activation="relu6"),
+            None,
+            self.conv(hidden, out_channels),
+            BatchNorm(out_channels),
+        ]
+        return InvertedResidual(
+            {str(i): layer for i, layer in enumerate(layers) if layer is not None},
+            skip=strides == (1, 1, 1) and in_channels == out_channels,
+        )
+
+    def separable(self, in_channels: int, out_channels: int, strides: Stride) -> Sequence:
+        depthwise = self.conv(in_channels, in_channels, size=3, strides=strides, depthwise=True)
+        return Sequence(
+            {
+                "conv1": depthwise,
+                "bn1": BatchNorm(in_channels, activation="relu"),
+                "conv2": self.conv(in_channels, out_channels),
+                "bn2": BatchNorm(out_channels, activation="relu"),
+            }
+        )
+
+
+def _temporal(strides: Stride, per_frame: bool) -> Stride:
+    return (1, *strides[1:]) if per_frame else strides

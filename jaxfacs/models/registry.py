@@ -1,0 +1,63 @@
+"""Networks by name: a table from a name to the function that makes it and to its card."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flax import nnx
+
+from jaxfacs.errors import UserError
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user must know to feed a network and to cite it.
+
+    `mean` and `std` are RGB on the 0..255 scale: x = (uint8 - mean) / std.
+    """
+
+    frames: int
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    paper: str
+    source: str
+    licence: str
+
+
+_ENTRIES: dict[str, tuple[Callable[..., nnx.Module], Card]] = {}
+
+
+def register(name: str, card: Card) -> Callable[[Callable], Callable]:
+    """Decorates the function that makes the network `name`; a name is given once."""
+    if name in _ENTRIES:
+        raise ValueError(f"model '{name}' is registered twice")
+    return lambda function: _ENTRIES.setdefault(name, (function, card))[0]
+
+
+def names() -> tuple[str, ...]:
+    """Returns the registered names in alphabetical order."""
+    return tuple(sorted(_ENTRIES))
+
+
+def card(name: str) -> Card:
+    """Returns the card of `name`; UserError lists near names if there is no such network."""
+    return _entry(name)[1]
+
+
+def create(name: str, *, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
+    """Makes the network `name`; UserError names the valid options if one is unknown."""
+    function, _ = _entry(name)
+    valid = [p for p in inspect.signature(function).parameters if p != "rngs"]
+    if unknown := sorted(options.keys() - set(valid)):
+        raise UserError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(valid)}")
+    return function(rngs=rngs, **options)
+
+
+def _entry(name: str) -> tuple[Callable[..., nnx.Module], Card]:
+    if name not in _ENTRIES:
+        near = difflib.get_close_matches(name, names(), n=3) or names()
+        raise UserError(f"no model '{name}'; did you mean: {', '.join(near)}?")
+    return _ENTRIES[name]
