@@ -1,0 +1,235 @@
+"""Opens a record folder: what is in it, whether it is whole, and its records one by one."""
+
+import bisect
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxfacs.data import schema
+from jaxfacs.data.projection import Projection
+from jaxfacs.data.writer import (
+    LABELS,
+    clip_from_arrays,
+    digest_of,
+    refuse_overlap,
+    sha256_of,
+    write_set,
+)
+from jaxfacs.errors import UserError
+
+__all__ = ["RecordSet", "ShardSource", "Statistics", "clip_from_arrays", "open_set", "write_set"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How often each AU was coded and was there, in frames of one split.
+
+    Attributes:
+      aus: the labels of the arrays' columns.
+      known_A, positive_A: int64 frames in which the AU was coded, and in which it was present.
+      frames, clips: how many there are in all.
+    """
+
+    aus: tuple[str, ...]
+    known_A: np.ndarray
+    positive_A: np.ndarray
+    frames: int
+    clips: int
+
+
+@dataclass(frozen=True, eq=False)
+class RecordSet:
+    """A record folder that was opened.
+
+    Attributes:
+      path: the folder.
+      name: of the data set.
+      aus: the labels of the records' columns.
+      emotions: the names of the emotion index.
+      size: side of the stored square frames in pixels.
+      frames: frames of the longest clip.
+      splits: split -> number of clips.
+      subjects: split -> names of its subjects.
+      subject_names: all subjects, sorted; batches give places in this list.
+      crop: how faces were cut out; prediction does the same.
+      digest: sha256 over label lists and shards: two sets with the same digest are the same.
+      card: labels.json whole.
+    """
+
+    path: Path
+    name: str
+    aus: tuple[str, ...]
+    emotions: tuple[str, ...]
+    size: int
+    frames: int
+    splits: Mapping[str, int]
+    subjects: Mapping[str, tuple[str, ...]]
+    subject_names: tuple[str, ...]
+    crop: Mapping[str, Any]
+    digest: str
+    card: Mapping[str, Any]
+
+    def require_split(self, split: str) -> str:
+        """`split`, or UserError naming those that exist."""
+        if split not in self.splits:
+            raise UserError(f"{self.path} has no split {split!r}; it has: {', '.join(self.splits)}")
+        return split
+
+    def source(self, split: str) -> "ShardSource":
+        """Random access to the raw records of a split."""
+        return ShardSource(self.path, self.card["splits"][self.require_split(split)]["shards"])
+
+    def clip(self, split: str, record: int) -> schema.Clip:
+        """One record with its labels as stored; its frames still JPEG."""
+        return schema.decode(self.source(split)[record], num_aus=len(self.aus))
+
+    def index(self, split: str) -> dict[str, np.ndarray]:
+        """The labels of a split without its pictures.
+
+        Returns int32 `length_N`, `subject_N` (place in `subject_names`) and `emotion_N` of the N
+        records, and int8 `occurrence_FA` of all their frames one after the other.
+        """
+        self.require_split(split)
+        with np.load(self.path / f"index-{split}.npz") as file:
+            return dict(file)
+
+    def statistics(self, split: str, *, aus: Sequence[str] = ()) -> Statistics:
+        """Counts per AU over every frame of a split, on the list `aus` (empty: the set's own)."""
+        aus = tuple(aus) or self.aus
+        occurrence_FA = Projection.between(self.aus, aus).occurrence(
+            self.index(split)["occurrence_FA"]
+        )
+        return Statistics(
+            aus=aus,
+            known_A=(occurrence_FA >= 0).sum(0),
+            positive_A=(occurrence_FA == 1).sum(0),
+            frames=len(occurrence_FA),
+            clips=self.splits[split],
+        )
+
+
+def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
+    """Opens a record folder and checks that its files are there with the right sizes.
+
+    Args:
+      path: the folder that `jaxfacs data build` wrote.
+      verify: also read every shard and compare its sha256 (as slow as reading the set once).
+
+    Raises:
+      UserError: not a record folder, a newer format, a shard missing, cut short or changed, or a
+        subject in two splits.
+    """
+    path = Path(path)
+    try:
+        card = json.loads((path / LABELS).read_text())
+        version = card["format_version"]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} is not a record folder (no {LABELS} in it); make one with: jaxfacs data build"
+        ) from error
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path / LABELS} cannot be read ({error}); build the set again") from error
+    if version > schema.FORMAT_VERSION:
+        raise UserError(
+            f"{path} has record format {version}, this jaxfacs reads up to "
+            f"{schema.FORMAT_VERSION}; update jaxfacs or build the set again"
+        )
+    _check_files(path, card, verify=verify)
+    subjects = {split: tuple(c["subjects"]) for split, c in card["splits"].items()}
+    refuse_overlap(subjects)
+    return RecordSet(
+        path=path,
+        name=card["name"],
+        aus=tuple(card["aus"]),
+        emotions=tuple(card["emotions"]),
+        size=card["size"],
+        frames=card["frames"],
+        splits={split: c["clips"] for split, c in card["splits"].items()},
+        subjects=subjects,
+        subject_names=tuple(card["subjects"]),
+        crop=card["crop"],
+        digest=card["digest"],
+        card=card,
+    )
+
+
+def _check_files(path: Path, card: Mapping[str, Any], *, verify: bool) -> None:
+    if card["digest"] != digest_of(card):
+        raise UserError(f"{path / LABELS} was changed by hand; build the set again")
+    for split, content in card["splits"].items():
+        files = [(s["file"], s["sha256"], s["bytes"]) for s in content["shards"]]
+        files.append((f"index-{split}.npz", content["index_sha256"], None))
+        for name, sha256, size in files:
+            file = path / name
+            if not file.exists():
+                raise UserError(f"{file} is missing; copy the set again or build it again")
+            if size is not None and file.stat().st_size != size:
+                raise UserError(
+                    f"{file} has {file.stat().st_size} bytes instead of {size}; "
+                    "copy the set again or build it again"
+                )
+            if verify and sha256_of(file) != sha256:
+                raise UserError(f"{file} is damaged (sha256 differs); copy the set again")
+
+
+class ShardSource:
+    """The raw records of one split by number; damage is reported with its shard and record.
+
+    Threads may share it. Readers open when they are first used, in whatever process that is.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[Mapping[str, Any]]):
+        self._files = [folder / shard["file"] for shard in shards]
+        self._ends = np.cumsum([shard["clips"] for shard in shards]).tolist()
+        self._readers: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, record: int) -> bytes:
+        shard, row = self._locate(record)
+        try:
+            return self._reader(shard).read([row])[0]
+        except Exception as error:  # array_record raises bare C++ errors of several types
+            raise UserError(
+                f"{self.place(record)}, cannot be read ({_first_line(error)}); "
+                "copy the set again or build it again"
+            ) from error
+
+    def place(self, record: int) -> str:
+        """Where a record lies, for messages: "FILE, record K"."""
+        shard, row = self._locate(record)
+        return f"{self._files[shard]}, record {row}"
+
+    def _locate(self, record: int) -> tuple[int, int]:
+        if not 0 <= record < len(self):
+            raise IndexError(record)
+        shard = bisect.bisect_right(self._ends, record)
+        return shard, int(record) - (self._ends[shard - 1] if shard else 0)
+
+    def _reader(self, shard: int) -> Any:
+        if shard not in self._readers:
+            from array_record.python.array_record_module import ArrayRecordReader
+
+            with self._lock:
+                # Reading ahead and in parallel only helps sequential reading.
+                self._readers[shard] = ArrayRecordReader(
+                    str(self._files[shard]), "readahead_buffer_size:0,max_parallelism:0"
+                )
+        return self._readers[shard]
+
+    def __getstate__(self):
+        return {"_files": self._files, "_ends": self._ends}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _readers={}, _lock=threading.Lock())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:200]

@@ -1,0 +1,151 @@
+"""What one record holds: a clip of one face with its labels, and how it becomes bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxfacs.data import example
+
+# Written into every set; a reader refuses a newer one. Raise it when the meaning of a field moves.
+FORMAT_VERSION = 1
+
+# feature name -> (dtype, shape of one record; None is T, the frames of the clip, "A" the labels).
+# Raw little-endian bytes: a T×A array parses with one `frombuffer` instead of T·A varints, of which
+# each −1 would take ten bytes.
+TENSORS: dict[str, tuple[np.dtype, tuple[int | str | None, ...]]] = {
+    "emotion": (np.dtype("<i8"), ()),
+    "occurrence": (np.dtype("int8"), (None, "A")),
+    "intensity": (np.dtype("<f4"), (None, "A")),
+    "timestamps": (np.dtype("<f8"), (None,)),
+    "box": (np.dtype("<f4"), (None, 4)),
+    "face_found": (np.dtype("uint8"), (None,)),
+    "landmarks": (np.dtype("<f4"), (None, 68, 2)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One record: T ≥ 1 frames of one subject's face and what a coder said of each.
+
+    Attributes:
+      clip_id: unique within the set.
+      subject: who it is; a subject is in one split only.
+      frames: T JPEG files, each S×S, the set's size.
+      occurrence_TA: int8, −1 unknown, 0 absent, 1 present, over the set's AU list.
+      intensity_TA: float32 in [0, 5] (FACS A–E are 1–5), −1 unknown.
+      emotion: index into the set's emotion list, −1 unknown.
+      timestamps_T: float64 seconds from the start of the film.
+      box_T4: float32 face box (x, y, w, h) in pixels of the uncropped frame.
+      found_T: bool, whether a detector found the face; where it did not, the box came from
+        elsewhere (the renderer, the frame before).
+      landmarks_T68x2: float32 (x, y) in pixels of the crop, iBUG 68 order; None: not annotated.
+    """
+
+    clip_id: str
+    subject: str
+    frames: Sequence[bytes]
+    occurrence_TA: np.ndarray
+    intensity_TA: np.ndarray
+    emotion: int
+    timestamps_T: np.ndarray
+    box_T4: np.ndarray
+    found_T: np.ndarray
+    landmarks_T68x2: np.ndarray | None = None
+
+
+def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
+    """Raises ValueError where a clip contradicts the schema: a builder's mistake, found early."""
+    frames = len(clip.frames)
+    landmarks = clip.landmarks_T68x2
+    shapes = {
+        "occurrence": (clip.occurrence_TA.shape, (frames, num_aus)),
+        "intensity": (clip.intensity_TA.shape, (frames, num_aus)),
+        "timestamps": (clip.timestamps_T.shape, (frames,)),
+        "box": (clip.box_T4.shape, (frames, 4)),
+        "face_found": (clip.found_T.shape, (frames,)),
+        "landmarks": ((frames, 68, 2) if landmarks is None else landmarks.shape, (frames, 68, 2)),
+    }
+    for name, (got, wanted) in shapes.items():
+        if tuple(got) != wanted:
+            raise ValueError(f"clip {clip.clip_id}: {name} is {tuple(got)}, expected {wanted}")
+    if frames < 1:
+        raise ValueError(f"clip {clip.clip_id} has no frames")
+    if not np.isin(clip.occurrence_TA, (-1, 0, 1)).all():
+        raise ValueError(f"clip {clip.clip_id}: occurrence must be -1, 0 or 1")
+    known = clip.intensity_TA[clip.intensity_TA != -1]
+    if not ((known >= 0) & (known <= 5)).all():  # also false for NaN
+        raise ValueError(f"clip {clip.clip_id}: intensity must be -1 (unknown) or 0 to 5")
+    if not -1 <= clip.emotion < num_emotions:
+        raise ValueError(f"clip {clip.clip_id}: emotion {clip.emotion} of {num_emotions}")
+
+
+def encode(clip: Clip) -> bytes:
+    """A clip as `tf.train.Example` bytes, always the same for the same clip."""
+    landmarks = clip.landmarks_T68x2
+    arrays = {
+        "emotion": clip.emotion,
+        "occurrence": clip.occurrence_TA,
+        "intensity": clip.intensity_TA,
+        "timestamps": clip.timestamps_T,
+        "box": clip.box_T4,
+        "face_found": clip.found_T,
+        "landmarks": np.full((len(clip.frames), 68, 2), np.nan) if landmarks is None else landmarks,
+    }
+    features = {
+        name: [np.ascontiguousarray(array, TENSORS[name][0]).tobytes()]
+        for name, array in arrays.items()
+    }
+    text = {"clip_id": [clip.clip_id.encode()], "subject": [clip.subject.encode()]}
+    return example.encode({**features, **text, "frames": clip.frames})
+
+
+def decode(raw: bytes, *, num_aus: int) -> Clip:
+    """The clip back from its bytes; its JPEGs stay encoded. Raises ValueError on damage."""
+    features = example.decode(raw)
+    try:
+        sizes = {None: len(features["frames"]), "A": num_aus}
+        arrays = {
+            name: np.frombuffer(features[name][0], dtype).reshape([sizes.get(d, d) for d in shape])
+            for name, (dtype, shape) in TENSORS.items()
+        }
+        landmarks = arrays["landmarks"]
+        return Clip(
+            clip_id=features["clip_id"][0].decode(),
+            subject=features["subject"][0].decode(),
+            frames=features["frames"],
+            occurrence_TA=arrays["occurrence"],
+            intensity_TA=arrays["intensity"],
+            emotion=int(arrays["emotion"]),
+            timestamps_T=arrays["timestamps"],
+            box_T4=arrays["box"],
+            found_T=arrays["face_found"].astype(bool),
+            landmarks_T68x2=None if np.isnan(landmarks).all() else landmarks,
+        )
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"a field of the clip is missing: {error}") from error
+
+
+def tfds_features(*, num_aus: int, size: int):
+    """The same schema in TFDS's words, so that `tfds.builder_from_directory` reads the set."""
+    import tensorflow_datasets as tfds
+
+    shape_of = {"A": num_aus}
+    tensors = {
+        name: tfds.features.Tensor(
+            shape=tuple(shape_of.get(d, d) for d in shape),  # type: ignore[arg-type]
+            dtype=dtype.newbyteorder("="),
+            encoding=tfds.features.Encoding.BYTES,
+        )
+        for name, (dtype, shape) in TENSORS.items()
+    }
+    return tfds.features.FeaturesDict(
+        {
+            **tensors,
+            "frames": tfds.features.Sequence(
+                tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
+            ),
+            "clip_id": tfds.features.Text(),
+            "subject": tfds.features.Text(),
+        }
+    )

@@ -1,0 +1,360 @@
+"""Writes a record folder: streaming, whole or not at all, the same clips as the same bytes.
+
+TFDS's own `GeneratorBasedBuilder` is not used for the writing: it holds a split in memory to
+shuffle it, needs TensorFlow as soon as that is over 1 GB, and its bytes differ from run to run
+(see `example.py`). The folder written here is nevertheless a TFDS data set
+(`tfds.builder_from_directory(path).as_data_source("train")` reads it).
+
+A folder holds
+  NAME-SPLIT.array_record-0000I-of-0000N   the shards
+  dataset_info.json, features.json         TFDS's metadata
+  index-SPLIT.npz                          labels without pictures: counting needs no pass over them
+  labels.json                              all else; written last: a folder without it is not a set
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from jaxfacs.data import schema
+from jaxfacs.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+SHARD_BYTES = 256 << 20  # large enough for sequential speed, small enough to copy and to check
+LABELS = "labels.json"
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """What is true of a whole set, known before its first clip.
+
+    Attributes:
+      name: lower case, used in the file names.
+      aus: the labels that the columns of occurrence and intensity mean.
+      emotions: the names that the emotion index means.
+      size: side of the square frames in pixels.
+      crop: how faces were cut out (detector, margin, …), so that prediction can do the same.
+      settings: the builder's own options that shaped the data.
+      description, licence, citation, version: for people, and for TFDS's files.
+    """
+
+    name: str
+    aus: tuple[str, ...]
+    emotions: tuple[str, ...]
+    size: int
+    crop: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    description: str = ""
+    licence: str = ""
+    citation: str = ""
+    version: str = "1.0.0"
+
+
+Write = Callable[[str, schema.Clip], None]
+
+
+@contextlib.contextmanager
+def writing(out: str | Path, info: SetInfo) -> Iterator[Write]:
+    """Gives a function `write(split, clip)`; on leaving, `out` becomes a whole set.
+
+    All is written into `OUT.incomplete` beside it and renamed at the end. An exception removes that
+    folder; a killed process leaves it, and the next build into the same place clears it away.
+
+    Raises:
+      UserError: `out` exists and is not empty, another build is writing it, the disk is full, a
+        subject is in two splits, or nothing was written.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not empty; choose another --out or remove it")
+    partial = out.with_name(out.name + ".incomplete")
+    lock = _claim(partial)
+    splits: dict[str, _Split] = {}
+
+    def write(split: str, clip: schema.Clip) -> None:
+        schema.check(clip, num_aus=len(info.aus), num_emotions=len(info.emotions))
+        if split not in splits:
+            splits[split] = _Split(partial / f"{split}.part")
+        splits[split].add(clip)
+
+    try:
+        yield write
+        _finish(partial, info, splits)
+        os.unlink(partial / "lock")
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if _is_disk_full(error):
+            raise UserError(
+                f"the disk of {out.parent} is full; free some space or choose another --out "
+                "(nothing was left behind)"
+            ) from error
+        raise
+    finally:
+        lock.close()
+
+
+def write_set(
+    path: str | Path,
+    clips_by_split: Mapping[str, Sequence[schema.Clip]],
+    *,
+    aus: Sequence[str],
+    emotions: Sequence[str] = (),
+    name: str = "arrays",
+    **info: Any,
+) -> Path:
+    """Writes a set from clips in memory (see `clip_from_arrays`); for tests and small data.
+
+    Returns `path`. Further keywords are fields of `SetInfo`. Raises as `writing` does.
+    """
+    first = next(clip for clips in clips_by_split.values() for clip in clips)
+    size = _jpeg_size(first.frames[0])
+    described = SetInfo(name=name, aus=tuple(aus), emotions=tuple(emotions), size=size, **info)
+    with writing(path, described) as write:
+        for split, clips in clips_by_split.items():
+            for clip in clips:
+                write(split, clip)
+    return Path(path)
+
+
+def clip_from_arrays(
+    frames_THWC: np.ndarray,
+    *,
+    clip_id: str,
+    subject: str,
+    occurrence_TA: np.ndarray | None = None,
+    intensity_TA: np.ndarray | None = None,
+    emotion: int = -1,
+    fps: float = 25.0,
+    quality: int = 95,
+    **fields: Any,
+) -> schema.Clip:
+    """A `Clip` from RGB uint8 frames (H = W) and labels; what is not given is unknown.
+
+    Occurrence follows from intensity where only that is given (present from trace, A = 1, on), and
+    the other way round intensity is unknown. Further keywords are fields of `Clip`.
+    """
+    frames = len(frames_THWC)
+    if intensity_TA is None:
+        if occurrence_TA is None:
+            raise ValueError(f"clip {clip_id}: neither occurrence nor intensity was given")
+        intensity_TA = np.full(occurrence_TA.shape, -1, np.float32)
+    if occurrence_TA is None:
+        occurrence_TA = occurrence_of(intensity_TA)
+    side = float(frames_THWC.shape[1])
+    defaults: dict[str, Any] = {
+        "timestamps_T": np.arange(frames) / fps,
+        "box_T4": np.tile(np.float32([0, 0, side, side]), (frames, 1)),
+        "found_T": np.ones(frames, bool),
+    }
+    return schema.Clip(
+        clip_id=clip_id,
+        subject=subject,
+        frames=[encode_jpeg(frame, quality=quality) for frame in frames_THWC],
+        occurrence_TA=np.asarray(occurrence_TA, np.int8),
+        intensity_TA=np.asarray(intensity_TA, np.float32),
+        emotion=emotion,
+        **{**defaults, **fields},
+    )
+
+
+def occurrence_of(intensity: np.ndarray) -> np.ndarray:
+    """int8 occurrence from intensity: present from trace (A = 1) on, unknown where that is −1."""
+    return np.where(intensity < 0, -1, intensity >= 1).astype(np.int8)
+
+
+def encode_jpeg(frame_HWC: np.ndarray, *, quality: int = 95) -> bytes:
+    """JPEG bytes of an RGB uint8 frame."""
+    import cv2
+
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert done, "cv2 cannot encode this frame"
+    return data.tobytes()
+
+
+def _jpeg_size(jpeg: bytes) -> int:
+    import cv2
+
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[0]
+
+
+@dataclass
+class _Split:
+    """One split on its way to disk: the open shard, and the labels seen so far."""
+
+    stem: Path
+    writer: Any = None
+    records: int = 0  # in the open shard
+    raw_bytes: int = 0
+    shards: list[tuple[Path, int, int]] = field(default_factory=list)  # file, records, raw bytes
+    clips: list[tuple[int, str, int, int]] = field(default_factory=list)
+    occurrence: list[np.ndarray] = field(default_factory=list)
+    histogram_A6: np.ndarray | int = 0
+
+    def add(self, clip: schema.Clip) -> None:
+        from array_record.python.array_record_module import ArrayRecordWriter
+
+        raw = schema.encode(clip)
+        if self.writer is None:
+            path = self.stem.with_name(f"{self.stem.name}-{len(self.shards):05d}")
+            self.writer = ArrayRecordWriter(str(path), "group_size:1")  # each record read alone
+            self.shards.append((path, 0, 0))
+        self.writer.write(raw)
+        self.records += 1
+        self.raw_bytes += len(raw)
+        self.clips.append((len(clip.frames), clip.subject, clip.emotion, int(clip.found_T.sum())))
+        self.occurrence.append(np.asarray(clip.occurrence_TA, np.int8))
+        level_TA = np.rint(clip.intensity_TA)
+        self.histogram_A6 += np.stack([(level_TA == level).sum(0) for level in range(6)], axis=1)
+        if self.raw_bytes >= SHARD_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.shards[-1] = (self.shards[-1][0], self.records, self.raw_bytes)
+            self.writer, self.records, self.raw_bytes = None, 0, 0
+
+
+def _finish(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
+    """Closes the shards, checks what was written, and writes the metadata, labels.json last."""
+    if not splits:
+        raise UserError("no clip was made, so there is no set to write")
+    refuse_overlap({name: {row[1] for row in split.clips} for name, split in splits.items()})
+    subjects = sorted({row[1] for split in splits.values() for row in split.clips})
+    card: dict[str, Any] = {}
+    for name, split in splits.items():
+        split.close()
+        shards = _name_shards(folder, info, name, split)
+        np.savez_compressed(
+            folder / f"index-{name}.npz",
+            length_N=np.array([row[0] for row in split.clips], np.int32),
+            subject_N=np.array([subjects.index(row[1]) for row in split.clips], np.int32),
+            emotion_N=np.array([row[2] for row in split.clips], np.int32),
+            occurrence_FA=np.concatenate(split.occurrence),
+        )
+        card[name] = {
+            "clips": len(split.clips),
+            "frames": sum(row[0] for row in split.clips),
+            "frames_with_found_face": sum(row[3] for row in split.clips),
+            "subjects": sorted({row[1] for row in split.clips}),
+            "intensity_histogram": np.asarray(split.histogram_A6).tolist(),
+            "index_sha256": sha256_of(folder / f"index-{name}.npz"),
+            "shards": shards,
+        }
+    _write_tfds_metadata(folder, info, splits)
+    names = [name for name in SPLITS if name in card] + sorted(set(card) - set(SPLITS))
+    labels = {
+        "format_version": schema.FORMAT_VERSION,
+        **dataclasses.asdict(info),
+        "frames": max(row[0] for split in splits.values() for row in split.clips),
+        "subjects": subjects,
+        "splits": {name: card[name] for name in names},
+    }
+    labels["digest"] = digest_of(labels)
+    (folder / LABELS).write_text(json.dumps(labels, indent=1, sort_keys=True) + "\n")
+
+
+def digest_of(labels: Mapping[str, Any]) -> str:
+    """One sha256 for the whole set: its label lists and the digest of every shard, by split."""
+    shards = {
+        split: [shard["sha256"] for shard in card["shards"]]
+        for split, card in labels["splits"].items()
+    }
+    content = [labels["format_version"], labels["aus"], labels["emotions"], shards]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _name_shards(folder: Path, info: SetInfo, name: str, split: _Split) -> list[dict[str, Any]]:
+    """Gives shards their final names (which hold their number) and takes their digests."""
+    rows = []
+    for i, (path, records, _) in enumerate(split.shards):
+        final = f"{info.name}-{name}.array_record-{i:05d}-of-{len(split.shards):05d}"
+        os.rename(path, folder / final)
+        size = (folder / final).stat().st_size
+        sha256 = sha256_of(folder / final)
+        rows.append({"file": final, "clips": records, "bytes": size, "sha256": sha256})
+    return rows
+
+
+def _write_tfds_metadata(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
+    import tensorflow_datasets as tfds
+
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        dataset_name=info.name,
+        filetype_suffix="array_record",
+    )
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=schema.tfds_features(num_aus=len(info.aus), size=info.size),
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=name,
+                shard_lengths=[records for _, records, _ in split.shards],
+                num_bytes=sum(raw_bytes for _, _, raw_bytes in split.shards),
+            )
+            for name, split in splits.items()
+        ],
+        filename_template=template,
+        version=info.version,
+        check_data=False,
+        description=info.description or info.name,
+        citation=info.citation,
+    )
+
+
+def refuse_overlap(subjects: Mapping[str, set[str]]) -> None:
+    seen: dict[str, str] = {}
+    for split, names in subjects.items():
+        for subject in sorted(names):
+            if subject in seen:
+                raise UserError(
+                    f"subject {subject!r} is in both {seen[subject]} and {split}; "
+                    "a subject may be in one split only"
+                )
+            seen[subject] = split
+
+
+def _claim(partial: Path) -> IO[str]:
+    """Makes the folder for a build, clearing what a killed one left; the lock lives with us."""
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = open(partial / "lock", "w")  # noqa: SIM115 (held until the build ends)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UserError(f"another build is writing {partial}; wait for it or stop it") from error
+    for leftover in partial.iterdir():
+        if leftover.name != "lock":
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return lock
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    # array_record reports through its own status text; EFBIG is a quota on the size of files.
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    text = str(error)
+    return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
