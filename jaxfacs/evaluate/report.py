@@ -1,0 +1,323 @@
+"""The report of one evaluation: report.json for programs, report.md and pictures for people.
+
+The table is that of Tlili 2019, fig. 6.20 (AP, accuracy, occurrence per AU), with recall,
+precision, F1 and AUC, and with what a random order would score as AP beside the AP.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxfacs.errors import UserError
+from jaxfacs.evaluate import plots
+from jaxfacs.evaluate.sums import Confusion, Counts, Examples, Moments, Scores
+from jaxfacs.evaluate.thresholds import DEFAULT
+from jaxfacs.facs import ACTION_UNITS, split_label
+
+FORMAT = 1  # of report.json; rises when a key changes its meaning
+
+# key -> (heading, kind); the order of the table in report.md
+COLUMNS = {
+    "au": ("AU", "text"),
+    "name": ("FACS name", "text"),
+    "average_precision": ("AP", "share"),
+    "chance_ap": ("AP by chance", "share"),
+    "roc_auc": ("AUC", "share"),
+    "accuracy": ("Accuracy", "share"),
+    "recall": ("Recall", "share"),
+    "precision": ("Precision", "share"),
+    "f1": ("F1", "share"),
+    "f1_at_half": ("F1 at 0.5", "share"),
+    "threshold": ("Threshold", "share"),
+    "occurrence": ("OCC %", "percent"),
+    "known": ("Known", "count"),
+}
+INTENSITY_COLUMNS = {
+    "au": ("AU", "text"),
+    "name": ("FACS name", "text"),
+    "icc": ("ICC(3,1)", "share"),
+    "mae": ("MAE", "share"),
+    "rmse": ("RMSE", "share"),
+    "pcc": ("PCC", "share"),
+    "ccc": ("CCC", "share"),
+    "known": ("Known", "count"),
+}
+MEAN_KEYS = (
+    *("average_precision", "chance_ap", "roc_auc", "accuracy", "recall", "precision"),
+    *("f1", "f1_at_half"),
+)
+INTENSITY_KEYS = ("icc", "mae", "mse", "rmse", "pcc", "ccc")
+
+
+def write(
+    folder: str | os.PathLike[str],
+    *,
+    aus: Sequence[str],
+    occurrence_NA: ArrayLike,
+    probability_NA: ArrayLike,
+    thresholds: ArrayLike | None = None,
+    weight_N: ArrayLike | None = None,
+    intensity_NA: ArrayLike | None = None,
+    predicted_intensity_NA: ArrayLike | None = None,
+    emotions: Sequence[str] = (),
+    emotion_N: ArrayLike | None = None,
+    emotion_probability_NE: ArrayLike | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measures predictions and writes report.json, report.md and PNGs; returns the JSON's content.
+
+    Each file appears whole or not at all, report.json last: where it lies, the report is complete.
+
+    Args:
+      folder: made if missing; files of an earlier report in it are replaced.
+      aus: A labels.
+      occurrence_NA: −1 unknown, 0, 1.
+      probability_NA: 0-1.
+      thresholds: one per AU or one for all, tuned on other data (`thresholds.tune`); None: 0.5.
+      weight_N: 0 marks padded rows, which are left out.
+      intensity_NA, predicted_intensity_NA: 0-5, labels −1 where unknown; both or neither.
+      emotions, emotion_N, emotion_probability_NE: names, index or −1, distribution; all or none.
+      meta: where the numbers come from (step, split, data digest, config); JSON values.
+
+    Raises:
+      UserError: if the folder cannot be written.
+      ValueError: if shapes do not fit each other.
+    """
+    truth_NA, probability_NA = np.asarray(occurrence_NA), np.asarray(probability_NA)
+    if truth_NA.ndim != 2 or truth_NA.shape[1] != len(aus):
+        raise ValueError(f"labels of shape {truth_NA.shape} for {len(aus)} AUs")
+    threshold_A = np.broadcast_to(
+        np.asarray(DEFAULT if thresholds is None else thresholds, np.float32), (len(aus),)
+    )
+    scores = Scores.of(truth_NA, probability_NA, weight_N=weight_N)
+    counts = Counts.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
+    at_half = Counts.of(truth_NA, probability_NA, threshold=DEFAULT, weight_N=weight_N)
+    examples = Examples.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "meta": dict(meta or {}),
+        "examples": int(examples.n),
+        "per_au": _rows(aus, scores, counts, at_half, threshold_A),
+        "partial_accuracy": examples.partial_accuracy(),
+        "hamming_score": examples.hamming_score(),
+    }
+    report["mean"] = _means(report["per_au"], MEAN_KEYS)
+    pictures: dict[str, Callable[[Path], None]] = {
+        "pr_curves.png": lambda path: plots.pr_curves(path, aus=aus, rankings=scores.rankings),
+        "confusion.png": lambda path: plots.confusion_sheet(path, aus=aus, counts=counts),
+    }
+    if intensity_NA is not None and predicted_intensity_NA is not None:
+        moments = Moments.of(intensity_NA, predicted_intensity_NA, weight_N=weight_N)
+        rows = _intensity_rows(aus, moments)
+        report["intensity"] = {"per_au": rows, "mean": _means(rows, INTENSITY_KEYS)}
+    if emotion_N is not None and emotion_probability_NE is not None:
+        called_N = np.argmax(np.asarray(emotion_probability_NE), axis=1)
+        table = Confusion.of(emotion_N, called_N, len(emotions), weight_N=weight_N)
+        report["emotion"] = _emotion_rows(emotions, table)
+        pictures["emotion_confusion.png"] = lambda path: plots.emotion_confusion(
+            path, emotions=emotions, count_EE=table.count_EE
+        )
+    report = without_nan(report)
+    _write_all(Path(folder), report, pictures)
+    return report
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """report.md of the content of report.json."""
+    parts = ["# Evaluation", *_meta_lines(report["meta"]), "", f"Examples: {report['examples']}."]
+    parts += ["", "## Occurrence", "", *_table(COLUMNS, report["per_au"], report["mean"])]
+    unjudged = [row["au"] for row in report["per_au"] if row["average_precision"] is None]
+    if unjudged:
+        parts += ["", f"Without a positive label, so without AP: AU {', '.join(unjudged)}."]
+    parts += [
+        "",
+        f"Means are over the AUs where a measure is defined. Partial accuracy "
+        f"{_cell(report['partial_accuracy'], 'share')}, Hamming score "
+        f"{_cell(report['hamming_score'], 'share')} (both over examples). A random order scores "
+        "the column 'AP by chance'. Thresholds: 0.5 unless tuned, on validation data, for F1.",
+        "",
+        "![Precision and recall](pr_curves.png)",
+        "",
+        "![Confusion](confusion.png)",
+    ]
+    if "intensity" in report:
+        table = _table(
+            INTENSITY_COLUMNS, report["intensity"]["per_au"], report["intensity"]["mean"]
+        )
+        parts += ["", "## Intensity (0-5)", "", *table]
+    if "emotion" in report:
+        parts += ["", "## Emotions", "", *_emotion_lines(report["emotion"])]
+        parts += ["", "![Confusion of emotions](emotion_confusion.png)"]
+    return "\n".join(parts) + "\n"
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with NaN and infinities as None and numpy numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _rows(aus, scores: Scores, counts: Counts, at_half: Counts, threshold_A) -> list[dict]:
+    columns = {
+        "average_precision": scores.average_precision(),
+        "chance_ap": counts.occurrence(),
+        "roc_auc": scores.roc_auc(),
+        "accuracy": counts.accuracy(),
+        "recall": counts.recall(),
+        "precision": counts.precision(),
+        "f1": counts.f1(),
+        "f1_at_half": at_half.f1(),
+        "threshold": threshold_A,
+        "occurrence": counts.occurrence(),
+        "known": counts.known_A,
+        "true_positives": counts.tp_A,
+        "false_positives": counts.fp_A,
+        "false_negatives": counts.fn_A,
+        "true_negatives": counts.tn_A,
+    }
+    return _by_au(aus, columns)
+
+
+def _intensity_rows(aus: Sequence[str], moments: Moments) -> list[dict]:
+    columns = {key: getattr(moments, key)() for key in INTENSITY_KEYS}
+    return _by_au(aus, columns | {"known": moments.n_A.astype(int)})
+
+
+def _by_au(aus: Sequence[str], columns: Mapping[str, np.ndarray]) -> list[dict]:
+    return [
+        {"au": au, "name": _name(au), **{key: column[a] for key, column in columns.items()}}
+        for a, au in enumerate(aus)
+    ]
+
+
+def _name(au: str) -> str:
+    side, number = split_label(au)
+    unit = ACTION_UNITS.get(number)  # EmotioNet has columns that FACS does not know
+    name = unit.name if unit else "(no FACS code)"
+    return name + {"": "", "L": ", left", "R": ", right"}[side]
+
+
+def _means(rows: list[dict], keys: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean over the AUs where a measure is defined, and over how many that is."""
+    means = {}
+    for key in keys:
+        # An AU that never occurs has a chance AP of 0, which no AP stands against.
+        scored = [r for r in rows if key != "chance_ap" or not np.isnan(r["average_precision"])]
+        values = [r[key] for r in scored if not np.isnan(r[key])]
+        means[key] = {"value": float(np.mean(values)) if values else math.nan, "aus": len(values)}
+    return means
+
+
+def _emotion_rows(emotions: Sequence[str], table: Confusion) -> dict[str, Any]:
+    columns = {"recall": table.recall(), "precision": table.precision(), "f1": table.f1()}
+    known = table.count_EE.sum(axis=1)
+    return {
+        "accuracy": table.accuracy(),
+        "chance_accuracy": float(known.max() / known.sum()) if known.sum() else math.nan,
+        "mean_recall": _mean(columns["recall"]),
+        "mean_f1": _mean(columns["f1"]),
+        "per_emotion": [
+            {"emotion": name, "known": known[e], **{k: column[e] for k, column in columns.items()}}
+            for e, name in enumerate(emotions)
+        ],
+        "confusion": table.count_EE,  # rows labelled, columns predicted
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def _emotion_lines(emotion: Mapping[str, Any]) -> list[str]:
+    summary = (
+        f"Accuracy {_cell(emotion['accuracy'], 'share')} (always the most frequent: "
+        f"{_cell(emotion['chance_accuracy'], 'share')}), mean recall "
+        f"{_cell(emotion['mean_recall'], 'share')}, mean F1 {_cell(emotion['mean_f1'], 'share')}."
+    )
+    columns = {
+        "emotion": ("Emotion", "text"),
+        "recall": ("Recall", "share"),
+        "precision": ("Precision", "share"),
+        "f1": ("F1", "share"),
+        "known": ("Known", "count"),
+    }
+    return [*_table(columns, emotion["per_emotion"], {}), "", summary]
+
+
+def _table(
+    columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping], mean: Mapping
+) -> list[str]:
+    lines = ["| " + " | ".join(heading for heading, _ in columns.values()) + " |"]
+    rules = ("---" if kind == "text" else "--:" for _, kind in columns.values())
+    lines.append("|" + "|".join(rules) + "|")
+    for row in rows:
+        cells = (_cell(row[key], kind) for key, (_, kind) in columns.items())
+        lines.append("| " + " | ".join(cells) + " |")
+    if mean:
+        cells = [
+            f"**{_cell(mean[key]['value'], kind)}**" if key in mean else ""
+            for key, (_, kind) in columns.items()
+        ]
+        cells[0] = "**mean**"
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(value: Any, kind: str) -> str:
+    if value is None:
+        return "–"
+    if kind == "share":
+        return f"{value:.4f}"
+    if kind == "percent":
+        return f"{100 * value:.1f}"
+    return str(value).replace("|", r"\|")
+
+
+def _meta_lines(meta: Mapping[str, Any]) -> list[str]:
+    return ["", *(f"- {key}: {value}" for key, value in meta.items())] if meta else []
+
+
+def _write_all(
+    folder: Path, report: dict[str, Any], pictures: Mapping[str, Callable[[Path], None]]
+) -> None:
+    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    page = markdown(report)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").unlink(missing_ok=True)  # of an earlier report
+        for name, draw in pictures.items():
+            _replace(folder / name, draw)
+        _replace(folder / "report.md", lambda path: _write_text(path, page))
+        _replace(folder / "report.json", lambda path: _write_text(path, text))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"cannot write the report to {folder}: {reason}; choose another folder"
+        ) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _replace(path: Path, write_to: Callable[[Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_to(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
