@@ -219,14 +219,15 @@ def _assemble(
     )
     index_of = np.full(VERTICES, -1, np.int32)
     index_of[kept] = np.arange(len(kept), dtype=np.int32)
-    modes = [raw[name][kept] - raw[NEUTRAL][kept] for name in _identity_names()]
+    modes_M_V3 = np.stack([raw[name] - raw[NEUTRAL] for name in _identity_names()])
+    _seal_lips(modes_M_V3, neutral, landmarks, offsets["jawOpen"])
     return Head(
         name="ict",
         vertices_V3=neutral[kept],
         triangles_F3=compact[: triangles_F3.size].reshape(-1, 3).astype(np.int32),
         part_F=part_F,
         shapes={label: displacement[kept] for label, displacement in shapes.items()},
-        identity_M_V3=MODE_SIGMA * np.stack(modes),
+        identity_M_V3=np.float32(MODE_SIGMA) * modes_M_V3[:, kept],
         landmarks_68=index_of[landmarks],
         masks={name: mask[kept] for name, mask in masks.items()},
         wrinkles=_wrinkles(neutral[kept], kept),
@@ -285,6 +286,27 @@ def _look_ahead(eye: Eye, neutral: np.ndarray) -> None:
 def _reindexed(eye: Eye, index_of: np.ndarray) -> Eye:
     vertices, lids = index_of[eye.vertices], index_of[eye.lids]
     return Eye(eye.centre_3, eye.radius, vertices[vertices >= 0], lids[lids >= 0], eye.cornea)
+
+
+def _seal_lips(
+    modes_M_V3: np.ndarray, neutral: np.ndarray, landmarks: np.ndarray, jaw_open: np.ndarray
+) -> None:
+    """Makes both lips move alike where they meet, so that every person's mouth shuts at rest.
+
+    As published the modes part or overlap the lips by 0.7 mm (standard deviation over people),
+    as much as a slight AU 25. The jaw tells which lip a vertex belongs to.
+    """
+    upper, lower = landmarks[[60, 61, 62, 63, 64]], landmarks[[60, 67, 66, 65, 64]]
+    seam_K3 = (neutral[upper] + neutral[lower]) / 2
+    x = np.clip(neutral[: _MOUTH_SOCKET.stop, 0], seam_K3[0, 0], seam_K3[-1, 0])
+    seam_V3 = np.stack([np.interp(x, seam_K3[:, 0], seam_K3[:, k]) for k in range(3)], axis=1)
+    near = np.exp(-((np.linalg.norm(neutral[: len(x)] - seam_V3, axis=1) / 0.5) ** 2))
+    drop = np.linalg.norm(jaw_open[: len(x)], axis=1)
+    is_lower = _smoothstep(0.4, 0.6, drop / np.linalg.norm(jaw_open[landmarks[66]]))
+    for mode_V3 in modes_M_V3:
+        part_K3 = mode_V3[upper] - mode_V3[lower]
+        part_V3 = np.stack([np.interp(x, seam_K3[:, 0], part_K3[:, k]) for k in range(3)], axis=1)
+        mode_V3[: len(x)] += part_V3 * (near * (is_lower - 0.5))[:, None]
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:

@@ -23,15 +23,19 @@ RECIPES: dict[str, Recipe] = {
     "5": (("eyeWide_{s}", 1.6, ""),),
     # Orbicularis oculi, outer part. The README names cheekSquint; that lifts the lower lid and
     # the cheek weakly, cheekRaiser the cheek: FACS describes both together.
-    "6": (("cheekSquint_{s}", 0.6, ""), ("cheekRaiser_{s}", 0.7, ""), ("eyeSquint_{s}", 0.25, "")),
+    "6": (
+        ("cheekSquint_{s}", 0.5, "off_lips"),
+        ("cheekRaiser_{s}", 0.9, "off_lips"),
+        ("eyeSquint_{s}", 0.1, ""),
+    ),
     # Orbicularis oculi, inner part: the lower lid up and straight, the upper a little down.
-    "7": (("eyeSquint_{s}", 1.5, ""), ("eyeBlink_{s}", 0.16, "")),
+    "7": (("eyeSquint_{s}", 1.2, ""), ("eyeBlink_{s}", 0.12, "")),
     # Levator labii alaeque nasi. noseSneer bares the teeth as much as AU 10 does, and FACS sees
     # 9 in the nose: so the lips follow less, and the inner brow comes down, as the manual says.
     "9": (
-        ("noseSneer_{s}", 1.0, "off_lips"),
+        ("noseSneer_{s}", 1.15, "off_lips"),
         ("noseSneer_{s}", 0.45, "lips"),
-        ("browDown_{s}", 0.45, "medial"),
+        ("browDown_{s}", 0.8, "medial"),
     ),
     # Levator labii. The README gives mouthShrugUpper, which pushes the middle of the upper lip up
     # and leaves the infraorbital triangle and the nasolabial fold alone: it is what the chin
@@ -40,7 +44,7 @@ RECIPES: dict[str, Recipe] = {
     # Zygomaticus minor: the README's mouthUpperUp without the lips it would part (those are
     # AU 10): the skin beside the nose rises and the middle of the fold deepens.
     "11": (("mouthUpperUp_{s}", 0.75, "off_lips"),),
-    "12": (("mouthSmile_{s}", 1.05, ""), ("cheekRaiser_{s}", 0.25, "")),
+    "12": (("mouthSmile_{s}", 1.05, ""), ("cheekRaiser_{s}", 0.25, "off_lips")),
     "14": (("mouthDimple_{s}", 1.15, ""),),
     "15": (("mouthFrown_{s}", 1.35, ""),),
     # Depressor labii. The shape's 0.45 cm shows the edge of the teeth only.
@@ -48,9 +52,9 @@ RECIPES: dict[str, Recipe] = {
     # Mentalis: chin boss and lower lip up, and the upper lip gives way.
     "17": (("mouthShrugLower", 1.0, ""), ("mouthShrugUpper", 0.55, "")),
     "18": (("mouthPucker", 1.0, ""),),
-    # Risorius and platysma: the shape pulls the corners down as much as back; the dimple's back
-    # and up component takes half of that out, so that 20 is not taken for 15.
-    "20": (("mouthStretch_{s}", 1.1, ""), ("mouthDimple_{s}", 0.25, "")),
+    # Risorius and platysma: the shape pulls the corners down as much as back; some of the smile's
+    # back and up takes the down out, so that 20 is not taken for 15.
+    "20": (("mouthStretch_{s}", 0.95, ""), ("mouthSmile_{s}", 0.3, "")),
     "22": (("mouthFunnel", 1.0, ""),),
     # Orbicularis oris, tightened: the red parts narrow and roll in, the mouth shortens.
     "23": (
@@ -83,9 +87,9 @@ RECIPES: dict[str, Recipe] = {
 # Products of actions, on each side: (actions, shape, weight, region). A closed eye has no aperture
 # left to narrow: without these the lower lid would climb over the upper one.
 CORRECTIVES: tuple[tuple[tuple[str, ...], str, float, str], ...] = (
-    (("{s}43", "{s}7"), "eyeSquint_{s}", -1.2, "lids"),
-    (("{s}43", "{s}7"), "eyeBlink_{s}", -0.16, "lids"),
-    (("{s}43", "{s}6"), "cheekSquint_{s}", -0.5, "lids"),
+    (("{s}43", "{s}7"), "eyeSquint_{s}", -1.0, "lids"),
+    (("{s}43", "{s}7"), "eyeBlink_{s}", -0.12, "lids"),
+    (("{s}43", "{s}6"), "cheekSquint_{s}", -0.4, "lids"),
     (("{s}43", "{s}5"), "eyeWide_{s}", -1.6, "lids"),
 )
 
