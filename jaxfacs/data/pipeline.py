@@ -23,6 +23,7 @@ from jaxfacs.data.records import RecordSet, ShardSource, open_set
 from jaxfacs.errors import UserError
 
 Batch = dict[str, np.ndarray]
+Row = dict[str, np.ndarray | np.generic]
 
 
 def experiment_aus(config: DataConfig, records: RecordSet) -> tuple[str, ...]:
@@ -186,18 +187,18 @@ class _Load:
     flipped: Projection
     config: DataConfig
 
-    def random(self, record: int, rng: np.random.Generator) -> Batch:
+    def random(self, record: int, rng: np.random.Generator) -> Row:
         clip = self._clip(record)
         drawn = transforms.draw(self.config.augment, rng)
         start, places_T = _random_places(len(clip.frames), self.config, rng)
         return self._row(record, clip, start, places_T, drawn, rng)
 
-    def window(self, window: tuple[int, int]) -> Batch:
+    def window(self, window: tuple[int, int]) -> Row:
         record, start = window
         if record < 0:  # padding
-            row = {k: np.zeros_like(v) for k, v in self.window((0, 0)).items()}
-            unknown = {k: row[k] - 1 for k in ("occurrence", "intensity", "emotion")}
-            return {**row, **unknown}
+            blank = {"occurrence": -1, "intensity": -1, "emotion": -1}
+            shown = self.window((0, 0))
+            return {key: np.full_like(value, blank.get(key, 0)) for key, value in shown.items()}
         clip = self._clip(record)
         places_T = start + self.config.stride * np.arange(self.config.frames)
         rng = np.random.default_rng(0)  # nothing is random without augmentation
@@ -218,7 +219,7 @@ class _Load:
         places_T: np.ndarray,
         drawn: transforms.Draw,
         rng: np.random.Generator,
-    ) -> Batch:
+    ) -> Row:
         inside_T = places_T < len(clip.frames)
         places_T = np.minimum(places_T, len(clip.frames) - 1)
         frames = self._decode(record, clip, places_T)

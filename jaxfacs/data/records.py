@@ -140,7 +140,9 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
             f"{schema.FORMAT_VERSION}; update jaxfacs or build the set again"
         )
     _check_files(path, card, verify=verify)
-    subjects = {split: tuple(c["subjects"]) for split, c in card["splits"].items()}
+    subjects: dict[str, tuple[str, ...]] = {
+        split: tuple(c["subjects"]) for split, c in card["splits"].items()
+    }
     refuse_overlap(subjects)
     return RecordSet(
         path=path,

@@ -1,7 +1,8 @@
 """What one record holds: a clip of one face with its labels, and how it becomes bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,17 +11,17 @@ from jaxfacs.data import example
 # Written into every set; a reader refuses a newer one. Raise it when the meaning of a field moves.
 FORMAT_VERSION = 1
 
-# feature name -> (dtype, shape of one record; None is T, the frames of the clip, "A" the labels).
+# feature name -> (dtype, shape of one record; "T" its frames, "A" the labels).
 # Raw little-endian bytes: a T×A array parses with one `frombuffer` instead of T·A varints, of which
 # each −1 would take ten bytes.
-TENSORS: dict[str, tuple[np.dtype, tuple[int | str | None, ...]]] = {
+TENSORS: dict[str, tuple[np.dtype, tuple[int | str, ...]]] = {
     "emotion": (np.dtype("<i8"), ()),
-    "occurrence": (np.dtype("int8"), (None, "A")),
-    "intensity": (np.dtype("<f4"), (None, "A")),
-    "timestamps": (np.dtype("<f8"), (None,)),
-    "box": (np.dtype("<f4"), (None, 4)),
-    "face_found": (np.dtype("uint8"), (None,)),
-    "landmarks": (np.dtype("<f4"), (None, 68, 2)),
+    "occurrence": (np.dtype("int8"), ("T", "A")),
+    "intensity": (np.dtype("<f4"), ("T", "A")),
+    "timestamps": (np.dtype("<f8"), ("T",)),
+    "box": (np.dtype("<f4"), ("T", 4)),
+    "face_found": (np.dtype("uint8"), ("T",)),
+    "landmarks": (np.dtype("<f4"), ("T", 68, 2)),
 }
 
 
@@ -104,9 +105,9 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
     """The clip back from its bytes; its JPEGs stay encoded. Raises ValueError on damage."""
     features = example.decode(raw)
     try:
-        sizes = {None: len(features["frames"]), "A": num_aus}
+        sizes = {"T": len(features["frames"]), "A": num_aus}
         arrays = {
-            name: np.frombuffer(features[name][0], dtype).reshape([sizes.get(d, d) for d in shape])
+            name: np.frombuffer(features[name][0], dtype).reshape(_fill(shape, sizes))
             for name, (dtype, shape) in TENSORS.items()
         }
         landmarks = arrays["landmarks"]
@@ -130,10 +131,9 @@ def tfds_features(*, num_aus: int, size: int):
     """The same schema in TFDS's words, so that `tfds.builder_from_directory` reads the set."""
     import tensorflow_datasets as tfds
 
-    shape_of = {"A": num_aus}
     tensors = {
         name: tfds.features.Tensor(
-            shape=tuple(shape_of.get(d, d) for d in shape),  # type: ignore[arg-type]
+            shape=_fill(shape, {"T": None, "A": num_aus}),
             dtype=dtype.newbyteorder("="),
             encoding=tfds.features.Encoding.BYTES,
         )
@@ -149,3 +149,7 @@ def tfds_features(*, num_aus: int, size: int):
             "subject": tfds.features.Text(),
         }
     )
+
+
+def _fill(shape: tuple[int | str, ...], sizes: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sizes[d] if isinstance(d, str) else d for d in shape)

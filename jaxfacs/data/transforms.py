@@ -8,7 +8,7 @@ import numpy as np
 from jaxfacs.data.config import Augment
 
 # ITU-R BT.601 luma: what JPEG and cv2 call grey.
-LUMA = np.float32([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 FILL = 114  # grey of a cut-out square, near the mean of natural pictures
 
 

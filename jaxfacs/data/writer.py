@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -61,12 +61,9 @@ class SetInfo:
     version: str = "1.0.0"
 
 
-Write = Callable[[str, schema.Clip], None]
-
-
 @contextlib.contextmanager
-def writing(out: str | Path, info: SetInfo) -> Iterator[Write]:
-    """Gives a function `write(split, clip)`; on leaving, `out` becomes a whole set.
+def writing(out: str | Path, info: SetInfo) -> Iterator["SetWriter"]:
+    """Gives a writer of clips; on leaving, `out` becomes a whole set.
 
     All is written into `OUT.incomplete` beside it and renamed at the end. An exception removes that
     folder; a killed process leaves it, and the next build into the same place clears it away.
@@ -80,17 +77,10 @@ def writing(out: str | Path, info: SetInfo) -> Iterator[Write]:
         raise UserError(f"{out} exists and is not empty; choose another --out or remove it")
     partial = out.with_name(out.name + ".incomplete")
     lock = _claim(partial)
-    splits: dict[str, _Split] = {}
-
-    def write(split: str, clip: schema.Clip) -> None:
-        schema.check(clip, num_aus=len(info.aus), num_emotions=len(info.emotions))
-        if split not in splits:
-            splits[split] = _Split(partial / f"{split}.part")
-        splits[split].add(clip)
-
     try:
-        yield write
-        _finish(partial, info, splits)
+        writer = SetWriter(partial, info)
+        yield writer
+        _finish(partial, info, writer.splits)
         os.unlink(partial / "lock")
         if out.exists():
             out.rmdir()
@@ -123,10 +113,10 @@ def write_set(
     first = next(clip for clips in clips_by_split.values() for clip in clips)
     size = _jpeg_size(first.frames[0])
     described = SetInfo(name=name, aus=tuple(aus), emotions=tuple(emotions), size=size, **info)
-    with writing(path, described) as write:
+    with writing(path, described) as writer:
         for split, clips in clips_by_split.items():
             for clip in clips:
-                write(split, clip)
+                writer.write(split, clip)
     return Path(path)
 
 
@@ -157,7 +147,7 @@ def clip_from_arrays(
     side = float(frames_THWC.shape[1])
     defaults: dict[str, Any] = {
         "timestamps_T": np.arange(frames) / fps,
-        "box_T4": np.tile(np.float32([0, 0, side, side]), (frames, 1)),
+        "box_T4": np.tile(np.array([0, 0, side, side], np.float32), (frames, 1)),
         "found_T": np.ones(frames, bool),
     }
     return schema.Clip(
@@ -190,7 +180,26 @@ def encode_jpeg(frame_HWC: np.ndarray, *, quality: int = 95) -> bytes:
 def _jpeg_size(jpeg: bytes) -> int:
     import cv2
 
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[0]
+    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if frame is None:
+        raise ValueError("the first frame is no JPEG")
+    return frame.shape[0]
+
+
+@dataclass
+class SetWriter:
+    """What `writing` gives. A builder may put further files into `folder`."""
+
+    folder: Path
+    info: SetInfo
+    splits: dict[str, "_Split"] = field(default_factory=dict)
+
+    def write(self, split: str, clip: schema.Clip) -> None:
+        """Adds a clip to a split. Raises ValueError where it contradicts the schema."""
+        schema.check(clip, num_aus=len(self.info.aus), num_emotions=len(self.info.emotions))
+        if split not in self.splits:
+            self.splits[split] = _Split(self.folder / f"{split}.part")
+        self.splits[split].add(clip)
 
 
 @dataclass
@@ -320,7 +329,8 @@ def _write_tfds_metadata(folder: Path, info: SetInfo, splits: dict[str, _Split])
     )
 
 
-def refuse_overlap(subjects: Mapping[str, set[str]]) -> None:
+def refuse_overlap(subjects: Mapping[str, Collection[str]]) -> None:
+    """Raises UserError where a subject is in two of the splits (split -> subjects)."""
     seen: dict[str, str] = {}
     for split, names in subjects.items():
         for subject in sorted(names):

@@ -1,0 +1,98 @@
+"""Face crops for records, made by the code that prediction uses."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxfacs.faces.crop import crop, square
+from jaxfacs.faces.detect import create, overlap
+from jaxfacs.faces.track import follower
+
+NO_DETECTOR = "none"
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How a face is cut out; stored with the set, so that prediction can do the same.
+
+    Attributes:
+      detector: "haar", the path of a YuNet .onnx file, or "none" (the known box, or the whole
+        picture).
+      margin: added on each side of the box, as a share of it.
+      size: side of the crop in pixels.
+    """
+
+    detector: str = "haar"
+    margin: float = 0.2
+    size: int = 112
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrop:
+    """The face of one frame.
+
+    Attributes:
+      frame_HWC: uint8 RGB size×size crop.
+      box_4: float32 (x, y, w, h) in pixels of the frame it was cut from.
+      found: whether the detector saw it, in this frame or (bridged by the tracker) just before.
+      low_2, scale: a point p of the frame lies at (p − low) · scale in the crop.
+    """
+
+    frame_HWC: np.ndarray
+    box_4: np.ndarray
+    found: bool
+    low_2: np.ndarray
+    scale: float
+
+
+def face_crops(
+    frames: Iterable[np.ndarray],
+    settings: CropSettings,
+    *,
+    known: Iterable[np.ndarray] | None = None,
+) -> Iterator[FaceCrop | None]:
+    """Yields the crop of one and the same face in every frame; None where there is none.
+
+    Args:
+      frames: uint8 RGB, in order, of one take.
+      settings: detector, margin, size.
+      known: boxes where the face is known to be, in the terms of the detector (the Haar cascade's
+        square). The detected face is the one that overlaps it; where the detector misses, the
+        known box is used and `found` is false. Without it the face is the largest of the first
+        frame that has one, and followed from there.
+    """
+    known_boxes = iter(known) if known is not None else None
+    step = None if settings.detector == NO_DETECTOR else follower(create(settings.detector))
+    followed: int | None = None
+    for frame in frames:
+        truth = next(known_boxes) if known_boxes is not None else None
+        if step is None:
+            whole = np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32)
+            box, margin = (whole, 0.0) if truth is None else (truth, settings.margin)
+            yield _cut(frame, box, margin, settings.size, found=False)
+            continue
+        faces = step(frame)
+        if truth is not None:
+            faces = [item for item in faces if overlap(item[1].box_4, truth) > 0.3]
+        chosen = next((item for item in faces if item[0] == followed), faces[0] if faces else None)
+        if chosen is not None:
+            followed = chosen[0]
+            yield _cut(frame, chosen[1].box_4, settings.margin, settings.size, found=True)
+        elif truth is not None:
+            yield _cut(frame, truth, settings.margin, settings.size, found=False)
+        else:
+            yield None
+
+
+def _cut(
+    frame: np.ndarray, box_4: np.ndarray, margin: float, size: int, *, found: bool
+) -> FaceCrop:
+    low_2, side = square(box_4, margin)
+    return FaceCrop(
+        frame_HWC=crop(frame, box_4, size=size, margin=margin),
+        box_4=np.asarray(box_4, np.float32),
+        found=found,
+        low_2=low_2,
+        scale=size / side,
+    )
