@@ -1,0 +1,187 @@
+"""The unwrapped head: where each vertex lies in the texture atlas, and maps drawn there once.
+
+Skin is unwrapped on a cylinder about the vertical axis, so hairs, freckles and creases can be
+painted finer than the mesh. Atlas rows from the top: skin, then a band of hair strands, then a
+band of patches: the eye (by angle from its optical axis) and a white patch for everything that
+has no texture. Everything here depends on the head model alone and is kept for the process.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jaxfacs.synthface import raster
+from jaxfacs.synthface.heads import PARTS, Head
+
+WIDTH = 1024  # of the atlas; one turn of the head
+SKIN_ROWS, HAIR_ROWS, EYE_ROWS = 576, 64, 128
+HEIGHT = SKIN_ROWS + HAIR_ROWS + EYE_ROWS
+EYE_SPAN = np.deg2rad(75.0)  # angle from the optical axis at the rim of the eye patch
+IRIS_SPAN = np.deg2rad(29.0)  # of the iris, where the head does not say
+CREASE_SCALE = 2  # crease maps are this many times coarser than the atlas
+
+SKIN, SCLERA, IRIS, TEETH, MOUTH, LASHES, HAIR = range(len(PARTS))
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What the atlas says about a head.
+
+    Attributes:
+      uv_V2: float32 atlas position of each vertex, texels.
+      unit: cm of this head per real centimetre (the outer corners of the eyes are 9 cm apart);
+        heads differ in scale.
+      texel: texels per real centimetre on the skin.
+      masks: name -> float32 SKIN_ROWS×WIDTH, the head's masks drawn in the atlas.
+      creases: labels of the crease maps, in order.
+      crease_KHW3: float32 (slope along u, slope along v, depth) at intensity 5, coarser by
+        CREASE_SCALE.
+      occlusion_V: float32, how much of the sky each vertex sees at rest, 0..1.
+      part_V: uint8 part of each vertex (of its last triangle).
+      axis_2: (x, z) of the cylinder.
+    """
+
+    uv_V2: np.ndarray
+    unit: float
+    texel: float
+    masks: dict[str, np.ndarray]
+    creases: tuple[str, ...]
+    crease_KHW3: np.ndarray
+    occlusion_V: np.ndarray
+    part_V: np.ndarray
+    axis_2: np.ndarray
+    landmarks_68x2: np.ndarray
+
+
+@functools.lru_cache(maxsize=4)
+def canvas(head: Head) -> Canvas:
+    """Unwraps a head; takes about a second, once."""
+    vertices = head.vertices_V3
+    part_V = np.zeros(len(vertices), np.uint8)
+    part_V[head.triangles_F3] = head.part_F[:, None]
+    corners = vertices[head.landmarks_68]
+    unit = float(np.linalg.norm(corners[36] - corners[45])) / 9.0
+    skin = np.isin(part_V, (SKIN, HAIR))
+    above_chin = skin & (vertices[:, 1] > corners[8, 1])
+    axis = (vertices[above_chin].min(axis=0) + vertices[above_chin].max(axis=0))[[0, 2]] / 2
+    radius = np.linalg.norm(corners[30, [0, 2]] - axis)
+    texel_per_cm = WIDTH / (2 * np.pi * radius)
+    x, z = vertices[:, 0] - axis[0], vertices[:, 2] - axis[1]
+    uv = np.empty((len(vertices), 2), np.float32)
+    uv[:, 0] = (np.arctan2(x, z) / (2 * np.pi) + 0.5) * WIDTH
+    top = vertices[skin, 1].max()
+    uv[:, 1] = np.clip((top - vertices[:, 1]) * texel_per_cm + 8, 2, SKIN_ROWS - 3)
+    outward = np.hypot(x, z)
+    masks, creases = _unwrap(head, uv, outward)
+    for eye in head.eyes:
+        uv[eye.vertices] = _eye_uv(vertices[eye.vertices] - eye.centre_3)
+    plain = np.isin(part_V, (TEETH, MOUTH, LASHES))
+    uv[plain] = (EYE_ROWS * 2, HEIGHT - EYE_ROWS / 2)
+    labels = tuple(head.wrinkles)
+    return Canvas(
+        uv_V2=uv,
+        unit=unit,
+        texel=texel_per_cm * unit,
+        masks=masks,
+        creases=labels,
+        crease_KHW3=_slopes(creases, texel_per_cm * unit),
+        occlusion_V=_sky(vertices, skin, unit),
+        part_V=part_V,
+        axis_2=axis,
+        landmarks_68x2=uv[head.landmarks_68],
+    )
+
+
+def _eye_uv(from_centre_N3: np.ndarray) -> np.ndarray:
+    """Azimuthal equidistant: distance from the patch's middle = angle from the optical axis."""
+    x, y, z = from_centre_N3.T
+    off = np.arctan2(np.hypot(x, y), z)
+    scale = np.minimum(off / EYE_SPAN, 0.97) * (EYE_ROWS / 2) / np.maximum(np.hypot(x, y), 1e-9)
+    return np.stack([EYE_ROWS / 2 + x * scale, HEIGHT - EYE_ROWS / 2 - y * scale], axis=1)
+
+
+def _unwrap(head: Head, uv_V2: np.ndarray, outward_V: np.ndarray):
+    """Draws masks and creases of the outermost skin into the atlas."""
+    part = np.isin(head.part_F, (SKIN, HAIR))
+    corner_u = uv_V2[head.triangles_F3, 0]
+    no_seam = np.ptp(corner_u, axis=1) < WIDTH / 4
+    triangles = head.triangles_F3[part & no_seam]
+    nearness = (0.1 + outward_V / outward_V.max()).astype(np.float32)
+    seen = raster.rasterize(
+        uv_V2,
+        nearness,
+        triangles,
+        height=SKIN_ROWS,
+        width=WIDTH,
+        two_sided_F=np.ones(len(triangles), bool),
+    )
+    flat = np.ones(len(nearness), np.float32)
+    corner, weight = raster.barycentric(seen, uv_V2, flat, triangles, width=WIDTH)
+
+    def drawn(field_V: np.ndarray) -> np.ndarray:
+        image = np.zeros(SKIN_ROWS * WIDTH, np.float32)
+        image[seen.pixel_N] = (field_V[corner] * weight).sum(axis=1)
+        return image.reshape(SKIN_ROWS, WIDTH)
+
+    small = (WIDTH // CREASE_SCALE, SKIN_ROWS // CREASE_SCALE)
+    creases = [
+        cv2.resize(drawn(field), small, interpolation=cv2.INTER_AREA)
+        for field in head.wrinkles.values()
+    ]
+    return {name: drawn(mask) for name, mask in head.masks.items() if name != "iris"}, creases
+
+
+def _slopes(creases: list[np.ndarray], texel: float) -> np.ndarray:
+    """Height maps (cm / 10) -> slopes and the depth of the furrows, K×H×W×3."""
+    maps = np.zeros((len(creases), SKIN_ROWS // CREASE_SCALE, WIDTH // CREASE_SCALE, 3), np.float32)
+    step_cm = CREASE_SCALE / texel
+    for out, height in zip(maps, creases, strict=True):
+        height = cv2.GaussianBlur(height, (0, 0), 0.7)
+        out[..., 0] = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=0.1 / 8 / step_cm)
+        out[..., 1] = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=0.1 / 8 / step_cm)
+        out[..., 2] = np.maximum(-height, 0)
+    return maps
+
+
+def _sky(vertices_V3: np.ndarray, skin_V: np.ndarray, unit: float) -> np.ndarray:
+    """The share of directions, weighted to the front and above, that a vertex sees freely."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(64, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = directions[directions @ [0, 0.3, 1.0] > -0.1]
+    lit = np.zeros(len(vertices_V3), np.float32)
+    for direction in directions:
+        lit += 1 - shadow(vertices_V3, skin_V, direction.astype(np.float32), unit)
+    return lit / len(directions)
+
+
+def shadow(
+    points_V3: np.ndarray, casts_V: np.ndarray, towards_3: np.ndarray, unit: float
+) -> np.ndarray:
+    """How far each point lies in the shade of the others for light from `towards_3`: 0..1.
+
+    A depth map of points instead of triangles, a third of a centimetre a cell: half a
+    millisecond, and soft at the edge, which is what skin shows under any but the hardest light.
+    """
+    side = np.cross(towards_3, [0, 1, 0] if abs(towards_3[1]) < 0.9 else [1, 0, 0])
+    side /= np.linalg.norm(side)
+    up = np.cross(side, towards_3)
+    frame = np.stack([side, up, towards_3]).astype(np.float32)
+    a, b, depth = frame @ points_V3.T
+    cell = 0.36 * unit
+    a, b = (a - a.min()) / cell + 2, (b - b.min()) / cell + 2
+    rows, columns = int(b.max()) + 4, int(a.max()) + 4
+    nearest = np.full(rows * columns, -1e3, np.float32)
+    np.maximum.at(
+        nearest,
+        b[casts_V].astype(np.int32) * columns + a[casts_V].astype(np.int32),
+        depth[casts_V],
+    )
+    nearest = cv2.dilate(nearest.reshape(rows, columns), np.ones((2, 2), np.uint8)).reshape(-1)
+    shade = np.zeros(len(depth), np.float32)
+    for da, db in ((-0.6, -0.2), (0.2, -0.6), (0.6, 0.2), (-0.2, 0.6)):
+        cells = (b + db).astype(np.int32) * columns + (a + da).astype(np.int32)
+        shade += np.clip((nearest[cells] - depth - 0.5 * unit) / (0.5 * unit), 0, 1)
+    return shade * 0.25

@@ -1,0 +1,295 @@
+"""Paints a person: colour and gloss per vertex, and the fine detail in the atlas.
+
+The colour of a point is vertex colour × atlas value × 2: broad tints (lips, flush, nostrils) ride
+on the mesh, hairs, freckles, stubble and the eye are drawn in the atlas.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jaxfacs.synthface import canvas as canvases
+from jaxfacs.synthface.canvas import (
+    EYE_ROWS,
+    EYE_SPAN,
+    HAIR,
+    HAIR_ROWS,
+    HEIGHT,
+    IRIS,
+    IRIS_SPAN,
+    LASHES,
+    MOUTH,
+    SCLERA,
+    SKIN_ROWS,
+    TEETH,
+    WIDTH,
+    Canvas,
+)
+from jaxfacs.synthface.heads import Head
+from jaxfacs.synthface.look import Look, skin_rgb
+
+
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """albedo_V3 linear RGB, gloss_V strength of the shine, atlas uint8 RGB with 128 = 1."""
+
+    albedo_V3: np.ndarray
+    gloss_V: np.ndarray
+    atlas_HW3: np.ndarray
+
+
+def paint(head: Head, sheet: Canvas, look: Look) -> Paint:
+    """Paints `look` on a head."""
+    rng = np.random.default_rng(look.seed)
+    noise = _cloud(rng, head.vertices_V3 / sheet.unit)
+    albedo, gloss = _vertices(head, sheet, look, noise)
+    atlas = np.ones((HEIGHT, WIDTH, 3), np.float32)
+    base = skin_rgb(look.melanin, look.haemoglobin)
+    atlas[:SKIN_ROWS] = _skin_detail(rng, sheet, look)
+    _paint_hairs(rng, atlas[:SKIN_ROWS], sheet, look, base)
+    atlas[SKIN_ROWS : SKIN_ROWS + HAIR_ROWS] = _strands(rng)[..., None]
+    atlas[HEIGHT - EYE_ROWS :, :EYE_ROWS] = _eye(rng, look)
+    return Paint(albedo, gloss, np.clip(atlas * 128, 0, 255).astype(np.uint8))
+
+
+def _cloud(rng: np.random.Generator, points_V3: np.ndarray) -> np.ndarray:
+    """Smooth 3D noise of two sizes (3 cm and 1 cm) at points: V×2, about N(0, 1)."""
+    value = np.zeros((len(points_V3), 2), np.float32)
+    for column, length in ((0, 3.0), (1, 1.0)):
+        wave = rng.normal(size=(3, 24)) / length
+        phase = rng.uniform(0, 2 * np.pi, 24)
+        value[:, column] = np.cos(points_V3 @ wave.astype(np.float32) + phase).sum(axis=1)
+    return value * np.sqrt(2 / 24).astype(np.float32)
+
+
+def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
+    masks, at = head.masks, head.vertices_V3 / sheet.unit
+    corners = at[head.landmarks_68]
+    melanin = look.melanin * (1 + 0.05 * noise_V2[:, 0] * look.blotches)
+    blood = look.haemoglobin * (1 + 0.16 * look.blotches * noise_V2[:, 1])
+    nose = np.exp(-(np.linalg.norm(at - corners[30], axis=1) ** 2) / 2 / 0.9**2)
+    ear = np.clip((np.abs(at[:, 0]) - np.abs(corners[[0, 16], 0]).mean()) / 0.8, 0, 1)
+    blood = blood + look.haemoglobin * (0.45 * masks["cheek"] + 0.4 * nose + 0.35 * ear)
+    melanin = melanin * (1 + 0.14 * masks["lid"] - 0.1 * masks["cheek"])
+    blood = blood + 0.08 * masks["lid"]
+    lip = masks["lip"]
+    # Lips: thin skin with little melanin over much blood.
+    lip_melanin = 0.25 + 0.72 * look.melanin
+    skin = skin_rgb(melanin, blood)
+    red = skin_rgb(np.full(len(lip), lip_melanin), 0.8 + 0.6 * look.haemoglobin + 0 * lip)
+    red = red * (0.9 + 0.05 * noise_V2[:, 1:])
+    if look.lip_rgb is not None:
+        red += look.lip_paint * (np.array(look.lip_rgb) - red)
+    albedo = skin + lip[:, None] * (red - skin)
+    albedo *= 1 - 0.75 * masks["nostril"][:, None] ** 2 * _inside(head)[:, None]
+    rouge = (look.blush * 0.35 * masks["cheek"])[:, None]
+    albedo *= 1 - rouge * np.array([0.05, 0.55, 0.45])
+    upper = _above_eyes(head, sheet)
+    shadow = (look.shadow * masks["lid"] * upper)[:, None]
+    albedo += shadow * (np.array(look.shadow_rgb) * 1.2 - albedo) * 0.8
+    gloss = 0.7 + 0.5 * nose + 0.25 * np.exp(-(at[:, 0] ** 2) / 8) * (at[:, 1] > corners[27, 1])
+    gloss = look.oil * gloss * (1 - 0.5 * masks["neck"])
+    gloss = gloss * (1 - lip) + lip * (1.4 + 1.6 * look.lip_paint)
+    part = sheet.part_V
+    clothed = at[:, 1] < corners[8, 1] - 5.2 - 0.25 * (at[:, 2] - at[:, 2].mean()).clip(-6, 6)
+    clothed &= part == canvases.SKIN
+    clothed &= masks["neck"] > 0.2
+    albedo[clothed], gloss[clothed] = look.clothes_rgb, 0.0
+    for kind, rgb, shine in (
+        (SCLERA, (1.0, 1.0, 1.0), 1.0),
+        (IRIS, (1.0, 1.0, 1.0), 1.0),
+        (TEETH, look.teeth_rgb, 1.6),
+        (MOUTH, (0.36, 0.10, 0.09), 1.2),
+        (LASHES, tuple(0.5 * c for c in look.brow_rgb), 0.0),
+        (HAIR, look.hair_rgb, 0.5),
+    ):
+        albedo[part == kind], gloss[part == kind] = rgb, shine
+    return albedo.astype(np.float32), gloss.astype(np.float32)
+
+
+def _inside(head: Head) -> np.ndarray:
+    """1 where the resting skin faces down or inwards (the nostril's hole), 0 on its wing."""
+    normal = vertex_normals(head.vertices_V3, head.triangles_F3)
+    return np.clip(-normal[:, 1] * 1.6 - 0.2, 0, 1)
+
+
+def _above_eyes(head: Head, sheet: Canvas) -> np.ndarray:
+    at, corners = head.vertices_V3, head.vertices_V3[head.landmarks_68]
+    line = corners[[36, 39, 42, 45], 1].mean()
+    return np.clip((at[:, 1] - line) / (0.3 * sheet.unit), 0, 1)
+
+
+def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
+    """Unit normals, averaged over the triangles by area; float32 V×3."""
+    a, b, c = (vertices_V3[triangles_F3[:, k]] for k in range(3))
+    face = np.cross(b - a, c - a)
+    flat = triangles_F3.ravel()
+    total = np.stack(
+        [
+            np.bincount(flat, np.repeat(face[:, axis], 3), minlength=len(vertices_V3))
+            for axis in range(3)
+        ],
+        axis=1,
+    ).astype(np.float32)
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+
+def _skin_detail(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndarray:
+    """Pores, fine mottling and freckles as factors on the skin's colour."""
+    shape = (SKIN_ROWS, WIDTH)
+    fine = rng.standard_normal(shape).astype(np.float32)
+    middle = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), 3) * 10
+    melanin = 0.035 * look.pores * fine + 0.03 * look.blotches * middle
+    spots = np.zeros(shape, np.float32)
+    face = sheet.landmarks_68x2
+    for _ in range(int(260 * look.freckles) + rng.integers(0, 12)):
+        x = rng.normal(face[30, 0], 3.4 * sheet.texel)
+        y = rng.normal(face[29, 1], 2.6 * sheet.texel)
+        radius = rng.uniform(0.04, 0.13) * sheet.texel
+        _spot(spots, x, y, radius, rng.uniform(0.1, 0.45))
+    spots = cv2.GaussianBlur(spots, (0, 0), 0.8)
+    return skin_rgb(melanin + spots, 0.25 * middle * 0.1 + 0.5 * spots) / skin_rgb(0.0, 0.0)
+
+
+def _spot(image: np.ndarray, x: float, y: float, radius: float, value: float) -> None:
+    centre = (round(x * 8), round(y * 8))
+    cv2.circle(image, centre, round(radius * 8), value, -1, cv2.LINE_AA, 3)
+
+
+def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> None:
+    """Scalp, brows, beard, the lash line and liner, blended over the skin in place."""
+    hair = np.array(look.hair_rgb, np.float32)
+    cover = _scalp(rng, sheet, look)
+    _blend(skin_HW3, cover, hair / base)
+    cover = _brows(rng, sheet, look)
+    _blend(skin_HW3, cover, np.array(look.brow_rgb, np.float32) / base)
+    _blend(skin_HW3, _beard(rng, sheet, look), np.array(look.brow_rgb, np.float32) * 0.9 / base)
+    line = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    for first in (36, 42):
+        upper, lower = sheet.landmarks_68x2[first : first + 4], None
+        lower = sheet.landmarks_68x2[[first + 3, first + 4, first + 5, first]]
+        width = 0.10 + 0.14 * look.liner
+        _line(line, upper, int(255 * min(1, 0.45 * look.lash + 0.5 * look.liner)), width, sheet)
+        _line(line, lower, int(90 * look.lash + 90 * look.liner), 0.07, sheet)
+    cover = cv2.GaussianBlur(line, (0, 0), 1.0).astype(np.float32) / 255
+    _blend(skin_HW3, cover, np.array([0.02, 0.016, 0.014], np.float32) / base)
+
+
+def _blend(image_HW3: np.ndarray, cover_HW: np.ndarray, rgb: np.ndarray) -> None:
+    image_HW3 += cover_HW[..., None] * (np.minimum(rgb, 1.9) - image_HW3)
+
+
+def _line(image, points, value, width_cm, sheet) -> None:
+    thickness = max(1, round(width_cm * sheet.texel))
+    cv2.polylines(image, [np.round(points * 8).astype(np.int32)], False, value, thickness, 16, 3)
+
+
+def _scalp(rng, sheet: Canvas, look: Look) -> np.ndarray:
+    """How much hair covers each texel of the scalp, ragged along the hairline."""
+    mask = sheet.masks["hair"]
+    if look.hair in ("bald", "cap"):
+        return mask * 0.04
+    ragged = rng.standard_normal((SKIN_ROWS // 6, WIDTH // 2)).astype(np.float32)
+    ragged = cv2.resize(ragged, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_LINEAR)
+    height = cv2.GaussianBlur(mask, (0, 0), 0.35 * sheet.texel)
+    shift = look.hairline * 0.12
+    cover = np.clip((height - 0.45 - shift + 0.12 * ragged) / 0.3, 0, 1)
+    return cover * (0.62 if look.hair == "shaved" else 0.97)
+
+
+def _brows(rng, sheet: Canvas, look: Look) -> np.ndarray:
+    """Single hairs along the brow over a soft ground."""
+    marks, texel = sheet.landmarks_68x2, sheet.texel
+    hairs = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    ground = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    for points, outward in ((marks[21:16:-1], -1.0), (marks[22:27], 1.0)):
+        t = np.linspace(0, 4, 60)
+        u = np.interp(t, np.arange(5), points[:, 0])
+        v = np.interp(t, np.arange(5), points[:, 1])
+        v = cv2.GaussianBlur(v[None].astype(np.float32), (0, 0), 4)[0]
+        # Thickest in the inner third, a point at the tail.
+        half = (
+            0.5 * look.brow_width * texel * np.interp(t, [0, 0.6, 1.6, 4], [0.55, 1.0, 0.95, 0.3])
+        )
+        outline = np.r_[np.c_[u, v - half], np.c_[u, v + half][::-1]]
+        cv2.fillPoly(ground, [np.round(outline * 8).astype(np.int32)], 255, 16, 3)
+        for _ in range(int(170 + 230 * look.brow_density)):
+            k = rng.integers(60)
+            x = u[k] + rng.normal(0, 0.08) * texel
+            y = v[k] + rng.uniform(-1, 1) * half[k]
+            rise = np.interp(t[k], [0, 1, 4], [1.3, 0.5, -0.35]) + rng.normal(0, 0.2)
+            # Hairs of the lower edge rise, those of the upper edge lie down.
+            rise += 0.5 * (y - v[k]) / half[k]
+            length = rng.uniform(0.3, 0.62) * texel / np.hypot(1, rise)
+            tip = (x + outward * length, y - rise * length)
+            _line(hairs, np.array([(x, y), tip]), int(rng.integers(90, 230)), 0.02, sheet)
+    soft = cv2.GaussianBlur(ground, (0, 0), 0.12 * texel).astype(np.float32) / 255
+    near = cv2.GaussianBlur(ground, (0, 0), 0.2 * texel).astype(np.float32) / 255
+    strokes = hairs.astype(np.float32) / 255
+    density = 0.3 + 0.45 * look.brow_density
+    return np.clip(density * soft + 0.75 * strokes * np.minimum(1, 2.2 * near), 0, 0.95)
+
+
+def _beard(rng, sheet: Canvas, look: Look) -> np.ndarray:
+    """How much beard covers each texel."""
+    if look.beard == "none":
+        return np.zeros((SKIN_ROWS, WIDTH), np.float32)
+    mask = np.clip(sheet.masks["beard"] - sheet.masks["lip"] * 1.5, 0, 1)
+    marks, texel = sheet.landmarks_68x2, sheet.texel
+    v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
+    if look.beard == "moustache":
+        middle = (marks[33] + marks[51]) / 2
+        across, down = (u - middle[0]) / texel, (v - middle[1]) / texel - 0.1
+        droop = down - 0.06 * across**2
+        mask = mask * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
+    grain = rng.standard_normal((SKIN_ROWS, WIDTH)).astype(np.float32)
+    if look.beard in ("full", "moustache"):
+        grain = cv2.GaussianBlur(grain, (0, 0), 0.7, sigmaY=2.5) * 3.2
+        ragged = cv2.GaussianBlur(rng.standard_normal(grain.shape), (0, 0), 4).astype(np.float32)
+        cover = np.clip((mask - 0.35 + 0.9 * ragged) / 0.3, 0, 1)
+        return cover * np.clip(0.72 + 0.18 * grain, 0, 0.97) * (0.6 + 0.4 * look.beard_amount)
+    dots = np.clip(cv2.GaussianBlur(grain, (0, 0), 0.6) * 1.6 + 0.1, 0, 1)
+    strength = {"shadow": 0.16, "stubble": 0.42}[look.beard] * look.beard_amount
+    return mask * strength * (0.55 + 0.9 * dots)
+
+
+def _strands(rng) -> np.ndarray:
+    """Bands of lighter and darker hair across the band, drawn out along it."""
+    fine = rng.standard_normal((HAIR_ROWS // 8, WIDTH)).astype(np.float32)
+    fine = cv2.resize(fine, (WIDTH, HAIR_ROWS), interpolation=cv2.INTER_CUBIC)
+    broad = rng.standard_normal((HAIR_ROWS // 16, WIDTH // 8)).astype(np.float32)
+    broad = cv2.resize(broad, (WIDTH, HAIR_ROWS), interpolation=cv2.INTER_CUBIC)
+    return np.clip(1 + 0.28 * fine + 0.25 * broad, 0.3, 1.9)
+
+
+def _eye(rng, look: Look) -> np.ndarray:
+    """The eyeball by angle from its axis: pupil, iris fibres, limbus, sclera with veins."""
+    side = EYE_ROWS
+    y, x = (np.mgrid[0:side, 0:side].astype(np.float32) + 0.5 - side / 2) / (side / 2)
+    off = np.hypot(x, y) * EYE_SPAN / IRIS_SPAN  # 1 at the limbus
+    around = np.arctan2(y, x)
+    fibre = np.zeros_like(off)
+    for k in rng.integers(9, 60, 14):
+        fibre += np.cos(k * around + rng.uniform(0, 2 * np.pi) + rng.normal(0, 2) * off)
+    fibre /= np.sqrt(7)
+    inner = np.exp(-(((off - look.pupil) / 0.16) ** 2))
+    iris = np.array(look.iris_rgb, np.float32) * (1.15 + 0.2 * fibre)[..., None]
+    warm = np.array([1.5, 1.15, 0.75], np.float32)
+    iris = iris * (1 + 0.45 * inner[..., None] * (warm - 0.6))
+    iris *= (1 - look.limbus * np.clip((off - 0.74) / 0.26, 0, 1) ** 2)[..., None]
+    sclera = np.array(look.sclera_rgb, np.float32) * np.ones((side, side, 1), np.float32)
+    veins = np.zeros((side, side), np.uint8)
+    for _ in range(16):
+        angle = rng.uniform(-0.9, 0.9) + np.pi * rng.integers(2)
+        radius = np.linspace(1, rng.uniform(0.5, 0.75), 12)
+        angles = angle + np.cumsum(rng.normal(0, 0.05, 12))
+        path = np.c_[np.cos(angles), np.sin(angles)] * radius[:, None] * side / 2 + side / 2
+        cv2.polylines(veins, [np.round(path * 8).astype(np.int32)], False, 120, 1, 16, 3)
+    redness = cv2.GaussianBlur(veins, (0, 0), 0.7).astype(np.float32) / 255 * 0.5
+    redness += 0.25 * np.clip((off - 1.5) / 1.0, 0, 1)
+    sclera *= 1 - redness[..., None] * np.array([0.12, 0.5, 0.5], np.float32)
+    edge = np.clip((off - 0.95) / 0.12, 0, 1)[..., None]
+    eye = iris + edge * (sclera - iris)
+    pupil = np.clip((off - look.pupil) / 0.07 + 0.5, 0, 1)[..., None]
+    return 0.004 + pupil * (eye - 0.004)

@@ -1,0 +1,221 @@
+"""Things that heads do not bring: a hair shell, a curtain of long hair, glasses, shoulders.
+
+Each is a small mesh in the head's own coordinates, cm. The hair shell and the glasses follow the
+face; the shoulders stay while the head turns.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxfacs.synthface.canvas import EYE_ROWS, HAIR_ROWS, HEIGHT, SKIN_ROWS, WIDTH, Canvas
+from jaxfacs.synthface.heads import Head
+from jaxfacs.synthface.look import Look
+from jaxfacs.synthface.paint import vertex_normals
+
+PLAIN_UV = (EYE_ROWS * 2.0, HEIGHT - EYE_ROWS / 2)  # the white patch of the atlas
+
+
+@dataclass(frozen=True, eq=False)
+class Prop:
+    """A mesh with its paint. turns: 1 moves with the head, 0.15 hardly (shoulders)."""
+
+    vertices_N3: np.ndarray
+    triangles_M3: np.ndarray
+    albedo_3: tuple[float, float, float]
+    gloss: float
+    uv_N2: np.ndarray
+    hairy: bool
+    two_sided: bool
+    turns: float
+
+
+def props(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> list[Prop]:
+    """All that this look wears."""
+    made = [shoulders(head, neutral_V3, sheet, look)]
+    if look.hair in ("short", "full", "long", "cap"):
+        made.append(hair_shell(head, neutral_V3, sheet, look))
+    if look.hair == "long":
+        made.append(curtain(head, neutral_V3, sheet, look))
+    if look.glasses is not None:
+        made += glasses(head, neutral_V3, sheet, look)
+    return made
+
+
+def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
+    """The scalp lifted by the thickness of the hair, nothing at the hairline."""
+    rng = np.random.default_rng((look.seed, 3))
+    mask = head.masks["hair"]
+    inside = (mask[head.triangles_F3] > 0.35).all(axis=1) & (head.part_F == 0)
+    used, triangles = np.unique(head.triangles_F3[inside], return_inverse=True)
+    normals = vertex_normals(neutral_V3, head.triangles_F3)[used]
+    at = neutral_V3[used] / sheet.unit
+    lift = np.clip((mask[used] - 0.4) / 0.6, 0, 1)
+    cloth = look.hair == "cap"
+    thick = 0.5 if cloth else look.hair_thickness
+    wave = rng.normal(0, 1.1 if not cloth else 0.3, (3, 6))
+    lumps = np.cos(at @ wave + rng.uniform(0, 6, 6)).sum(axis=1) / 3.5
+    top = np.clip((at[:, 1] - neutral_V3[head.landmarks_68[27], 1] / sheet.unit) / 8, 0, 1)
+    style = 1.35 if look.hair == "full" else 0.8
+    lift = thick * lift * (0.55 + style * top + (0 if cloth else 0.18) * lumps) * sheet.unit
+    uv = sheet.uv_V2[used].copy()
+    uv[:, 1] = SKIN_ROWS + 4 + (HAIR_ROWS - 8) * uv[:, 1] / SKIN_ROWS
+    if cloth:
+        uv[:] = PLAIN_UV
+    return Prop(
+        vertices_N3=(neutral_V3[used] + normals * lift[:, None]).astype(np.float32),
+        triangles_M3=triangles.reshape(-1, 3).astype(np.int32),
+        albedo_3=look.clothes_rgb if cloth else look.hair_rgb,
+        gloss=0.0 if cloth else 0.5,
+        uv_N2=uv,
+        hairy=not cloth,
+        two_sided=False,
+        turns=1.0,
+    )
+
+
+def curtain(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
+    """Long hair: a sheet that hangs from the scalp around the back and the sides."""
+    rng = np.random.default_rng((look.seed, 4))
+    unit = sheet.unit
+    marks = neutral_V3[head.landmarks_68]
+    scalp = neutral_V3[head.masks["hair"] > 0.6]
+    centre = np.array([0.0, (scalp[:, 2].min() + scalp[:, 2].max()) / 2])
+    half_x = np.abs(scalp[:, 0]).max() + (0.35 + 0.5 * look.hair_thickness) * unit
+    half_z = np.ptp(scalp[:, 2]) / 2 + 0.6 * unit
+    columns, rows = 48, 14
+    # From just before the ears around the back. Angle 0 is the back of the head.
+    angle = np.linspace(-1.0, 1.0, columns) * np.deg2rad(112)
+    top_y = marks[27, 1] + 3.5 * unit
+    bottom_y = marks[8, 1] - rng.uniform(0.0, 7.0) * unit
+    wave, phase = rng.uniform(0, 0.5) * unit, rng.uniform(0, 6, columns)
+    flare = rng.uniform(-0.05, 0.3)
+    t = np.linspace(0, 1, rows)[:, None]
+    swell = 0.9 + 0.14 * np.sin(np.pi * np.minimum(t * 1.3, 1)) + flare * t**2 * 0.4
+    ragged = rng.normal(0, 0.5 * unit, columns) * t**3
+    x = np.sin(angle) * half_x * swell + wave * 0.5 * np.sin(5 * t + phase * 0.2)
+    z = centre[1] - np.cos(angle) * half_z * swell + wave * np.sin(4 * t + phase * 0.2)
+    y = top_y + (bottom_y - top_y) * t + ragged
+    y = np.broadcast_to(y, x.shape)
+    grid = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]
+    triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
+    u = np.broadcast_to(np.linspace(0, 1, columns), x.shape) * (WIDTH * 0.8) + 8
+    v = np.broadcast_to(SKIN_ROWS + 4 + t * (HAIR_ROWS - 8), x.shape)
+    return Prop(
+        vertices_N3=np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32),
+        triangles_M3=triangles.reshape(-1, 3).astype(np.int32),
+        albedo_3=look.hair_rgb,
+        gloss=0.5,
+        uv_N2=np.stack([u, v], -1).reshape(-1, 2).astype(np.float32),
+        hairy=True,
+        two_sided=True,
+        turns=1.0,
+    )
+
+
+def glasses(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> list[Prop]:
+    """Two rims, a bridge and two arms, as tubes."""
+    assert look.glasses is not None
+    half_w, half_h, round_, rim = (
+        value * sheet.unit if i != 2 else value for i, value in enumerate(look.glasses)
+    )
+    marks = neutral_V3[head.landmarks_68]
+    brow = neutral_V3[head.masks["brow"] > 0.3]
+    ears = np.abs(marks[[0, 16], 0]).mean()
+    tubes = []
+    pupils = [marks[36:42].mean(axis=0), marks[42:48].mean(axis=0)]
+    front = max(marks[27, 2], brow[:, 2].max()) + 0.45 * sheet.unit
+    gap = abs(pupils[0][0] - pupils[1][0]) / 2
+    half_w = min(half_w, gap - 0.75 * sheet.unit)
+    angle = np.linspace(0, 2 * np.pi, 29)[:-1]
+    power = 2 / (2 + 5 * (1 - round_))
+    ring = np.c_[
+        np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power * half_w,
+        np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power * half_h,
+    ]
+    for side, pupil in zip((-1, 1), pupils, strict=True):
+        centre = np.array([pupil[0] + side * 0.15 * sheet.unit, pupil[1] - 0.15 * sheet.unit])
+        x, y = centre[0] + ring[:, 0], centre[1] + ring[:, 1]
+        # Frames bow round the face and lean in at the bottom.
+        z = front - 0.03 / sheet.unit * x**2 + 0.06 * (y - centre[1])
+        tubes.append((np.c_[x, y, z], True))
+        hinge = np.array([centre[0] + side * half_w, centre[1] + 0.5 * half_h])
+        hinge_z = front - 0.03 / sheet.unit * hinge[0] ** 2
+        back = np.array([side * (ears + 0.2 * sheet.unit), hinge[1] - 0.1 * sheet.unit])
+        arm = [
+            (hinge[0], hinge[1], hinge_z),
+            (max(ears * 0.98, abs(hinge[0])) * side, hinge[1], hinge_z - 1.2 * sheet.unit),
+            (back[0], back[1], marks[[0, 16], 2].mean() - 1.0 * sheet.unit),
+        ]
+        tubes.append((np.array(arm), False))
+    inner = gap - half_w - 0.15 * sheet.unit
+    y = pupils[0][1] + 0.25 * half_h
+    bridge = [
+        (x, y + 0.25 * sheet.unit * (1 - (x / inner) ** 2), front) for x in (-inner, 0, inner)
+    ]
+    tubes.append((np.array(bridge), False))
+    return [_tube(path, closed, rim, look) for path, closed in tubes]
+
+
+def shoulders(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
+    """Clothes from the neck to below the picture."""
+    unit = sheet.unit
+    chin = neutral_V3[head.landmarks_68[8]]
+    body = neutral_V3[(head.masks["neck"] > 0.5)]
+    middle_z = body[:, 2].mean() if len(body) else chin[2] - 7 * unit
+    t = np.linspace(0, 1, 14)[:, None]
+    around = np.linspace(0, 2 * np.pi, 41)[:-1]
+    out = np.clip(t * 1.35, 0, 1)
+    half_x = unit * (6.6 + (19.0 - 6.6) * np.sin(out * np.pi / 2) ** 1.15)
+    half_z = unit * (6.2 + (10.0 - 6.2) * out)
+    y = chin[1] - unit * (5.0 + 5.5 * np.clip(t * 1.35, 0, 1) ** 1.7 + 14 * np.clip(t - 0.74, 0, 1))
+    x = half_x * np.sin(around)
+    z = middle_z + half_z * np.cos(around)
+    y = y - unit * 1.6 * np.cos(around) * (1 - 0.4 * out)  # a neckline is lower in front
+    rows, columns = x.shape
+    grid = np.arange(rows * columns).reshape(rows, columns)
+    a, b = grid[:-1], grid[1:]
+    c, d = np.roll(b, -1, axis=1), np.roll(a, -1, axis=1)
+    triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
+    vertices = np.stack([x, np.broadcast_to(y, x.shape), z], -1).reshape(-1, 3)
+    return Prop(
+        vertices_N3=vertices.astype(np.float32),
+        triangles_M3=triangles.reshape(-1, 3).astype(np.int32),
+        albedo_3=look.clothes_rgb,
+        gloss=0.0,
+        uv_N2=np.tile(np.array(PLAIN_UV, np.float32), (len(vertices), 1)),
+        hairy=False,
+        two_sided=True,
+        turns=0.15,
+    )
+
+
+def _tube(path_K3: np.ndarray, closed: bool, radius: float, look: Look) -> Prop:
+    """A square tube along a path: four corners a point are enough at a few pixels."""
+    k = len(path_K3)
+    ahead = np.roll(path_K3, -1, axis=0) - np.roll(path_K3, 1, axis=0)
+    if not closed:
+        ahead[0], ahead[-1] = path_K3[1] - path_K3[0], path_K3[-1] - path_K3[-2]
+    ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
+    across = np.cross(ahead, [0.13, 0.29, 0.95])
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    other = np.cross(ahead, across)
+    corners = [across, other, -across, -other]
+    vertices = np.stack([path_K3 + radius * c for c in corners], axis=1).reshape(-1, 3)
+    a = np.arange(k if closed else k - 1)[:, None]
+    side = np.arange(4)[None]
+    nxt = (a + 1) % k
+    p, q = a * 4 + side, a * 4 + (side + 1) % 4
+    r, s = nxt * 4 + (side + 1) % 4, nxt * 4 + side
+    triangles = np.concatenate([np.stack([p, q, r], -1), np.stack([p, r, s], -1)])
+    return Prop(
+        vertices_N3=vertices.astype(np.float32),
+        triangles_M3=triangles.reshape(-1, 3).astype(np.int32),
+        albedo_3=look.glasses_rgb,
+        gloss=1.5,
+        uv_N2=np.tile(np.array(PLAIN_UV, np.float32), (len(vertices), 1)),
+        hairy=False,
+        two_sided=True,
+        turns=1.0,
+    )

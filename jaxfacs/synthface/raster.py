@@ -1,0 +1,179 @@
+"""A z-buffered triangle rasteriser in numpy, made for meshes whose triangles are a pixel or two.
+
+Triangles are sorted by the size of the box of pixel centres that they may cover, and every size
+is tested in one vectorised go, so nothing is gathered per candidate pixel. The depth test is one
+`np.maximum.at` over 64-bit keys: inverse depth in the upper half, triangle number in the lower.
+The answer is a triangle number per pixel (deferred shading); `barycentric` says where in it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Boxes up to this many pixels a side get a batch of their own shape; larger ones share batches.
+_SMALL = 3
+_LARGE = (4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048)
+_BATCH_PIXELS = 1 << 18  # candidates tested at once: a few arrays of 1 MB, which the cache holds
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """What each pixel sees.
+
+    Attributes:
+      pixel_N: int32 flat indices (row * width + column) of covered pixels, ascending.
+      triangle_N: int32, the nearest triangle there.
+      inverse_depth_N: float32, 1 / distance along the optical axis.
+    """
+
+    pixel_N: np.ndarray
+    triangle_N: np.ndarray
+    inverse_depth_N: np.ndarray
+
+
+def rasterize(
+    xy_V2: np.ndarray,
+    inverse_depth_V: np.ndarray,
+    triangles_F3: np.ndarray,
+    *,
+    height: int,
+    width: int,
+    two_sided_F: np.ndarray | None = None,
+) -> Raster:
+    """Finds the nearest triangle at every pixel centre (column + ½, row + ½).
+
+    Args:
+      xy_V2: float32 screen positions in pixels, y down.
+      inverse_depth_V: float32, 1 / distance; positive, or the triangle is dropped.
+      triangles_F3: int32. Seen counter-clockwise = front; the back is culled.
+      height: of the picture.
+      width: of the picture.
+      two_sided_F: bool, triangles that are seen from behind too.
+
+    Two triangles at one depth: the one with the higher number wins, so the answer is a pure
+    function of the input. Pixel centres on an edge belong to both triangles.
+    """
+    x, y = xy_V2[:, 0], xy_V2[:, 1]
+    a, b, c = triangles_F3[:, 0], triangles_F3[:, 1], triangles_F3[:, 2]
+    xa, ya, xb, yb, xc, yc = x[a], y[a], x[b], y[b], x[c], y[c]
+    # Twice the area with y down: positive where the triangle is seen counter-clockwise.
+    area = (xc - xa) * (yb - ya) - (xb - xa) * (yc - ya)
+    seen = area > 0
+    if two_sided_F is not None:
+        seen |= two_sided_F & (area != 0)
+    # First pixel centre at or after the least corner, last at or before the greatest.
+    left = np.ceil(np.minimum(np.minimum(xa, xb), xc) - 0.5)
+    right = np.floor(np.maximum(np.maximum(xa, xb), xc) - 0.5)
+    top = np.ceil(np.minimum(np.minimum(ya, yb), yc) - 0.5)
+    bottom = np.floor(np.maximum(np.maximum(ya, yb), yc) - 0.5)
+    seen &= (left <= right) & (top <= bottom)
+    seen &= (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
+    keep = np.flatnonzero(seen)
+    near = inverse_depth_V[triangles_F3[keep]]
+    keep = keep[(near > 0).all(axis=1)]
+
+    corner = triangles_F3[keep]
+    xa, ya = xa[keep], ya[keep]
+    inverse_area = 1.0 / area[keep]
+    left = np.maximum(left[keep], 0)
+    top = np.maximum(top[keep], 0)
+    columns = (np.minimum(right[keep], width - 1) - left + 1).astype(np.int32)
+    rows = (np.minimum(bottom[keep], height - 1) - top + 1).astype(np.int32)
+    # Barycentric weights of corners b and c are affine in the pixel: weight = start + dx*x + dy*y.
+    b_dx = -(yc[keep] - ya) * inverse_area
+    b_dy = (xc[keep] - xa) * inverse_area
+    c_dx = (yb[keep] - ya) * inverse_area
+    c_dy = -(xb[keep] - xa) * inverse_area
+    from_x, from_y = left + 0.5 - xa, top + 0.5 - ya
+    b_start = b_dx * from_x + b_dy * from_y
+    c_start = c_dx * from_x + c_dy * from_y
+    za = inverse_depth_V[corner[:, 0]]
+    zb = inverse_depth_V[corner[:, 1]] - za
+    zc = inverse_depth_V[corner[:, 2]] - za
+    z_start = za + b_start * zb + c_start * zc
+    z_dx, z_dy = b_dx * zb + c_dx * zc, b_dy * zb + c_dy * zc
+    first = top.astype(np.int32) * width + left.astype(np.int32)
+    table = np.stack([b_start, c_start, z_start, b_dx, c_dx, z_dx, b_dy, c_dy, z_dy])
+
+    keys = np.zeros(height * width, np.int64)
+    for index, box_rows, box_columns in _batches(rows, columns):
+        # Offsets past a triangle's own box are harmless inside the picture: the weights reject
+        # them. Outside they would wrap to the next row, so those are rejected by hand.
+        t = table[:, index]
+        dx = np.arange(box_columns, dtype=np.float32)
+        dy = np.arange(box_rows, dtype=np.float32)[:, None]
+        t = t[:, :, None, None]
+        weight_b = t[0] + t[3] * dx + t[6] * dy
+        weight_c = t[1] + t[4] * dx + t[7] * dy
+        inside = (weight_b >= 0) & (weight_c >= 0) & (weight_b + weight_c <= 1)
+        if box_rows > _SMALL or box_columns > _SMALL:
+            inside &= (dx < columns[index, None, None]) & (dy < rows[index, None, None])
+        depth = np.broadcast_to(t[2] + t[5] * dx + t[8] * dy, inside.shape)[inside]
+        offset = (np.arange(box_rows)[:, None] * width + np.arange(box_columns)).astype(np.int32)
+        pixel = (first[index, None, None] + offset)[inside]
+        triangle = np.broadcast_to(keep[index, None, None], inside.shape)[inside]
+        key = (np.maximum(depth, 1e-12).view(np.int32).astype(np.int64) << 32) | triangle
+        np.maximum.at(keys, pixel, key)
+
+    pixel = np.flatnonzero(keys)
+    found = keys[pixel]
+    return Raster(
+        pixel_N=pixel.astype(np.int32),
+        triangle_N=(found & 0xFFFFFFFF).astype(np.int32),
+        inverse_depth_N=(found >> 32).astype(np.int32).view(np.float32),
+    )
+
+
+def barycentric(
+    raster: Raster,
+    xy_V2: np.ndarray,
+    inverse_depth_V: np.ndarray,
+    triangles_F3: np.ndarray,
+    *,
+    width: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Perspective-correct weights of the corners of the triangle that each pixel sees.
+
+    Returns:
+      (corner_N3 int32 vertex indices, weight_N3 float32 that sum to 1).
+    """
+    corner = triangles_F3[raster.triangle_N]
+    px = (raster.pixel_N % width).astype(np.float32) + 0.5
+    py = (raster.pixel_N // width).astype(np.float32) + 0.5
+    ax, ay = xy_V2[corner[:, 0]].T
+    bx, by = xy_V2[corner[:, 1]].T
+    cx, cy = xy_V2[corner[:, 2]].T
+    bx, by, cx, cy = bx - ax, by - ay, cx - ax, cy - ay
+    px, py = px - ax, py - ay
+    inverse_area = 1.0 / (cx * by - bx * cy)
+    weight = np.empty((len(corner), 3), np.float32)
+    weight[:, 1] = (cx * py - cy * px) * inverse_area
+    weight[:, 2] = (by * px - bx * py) * inverse_area
+    weight[:, 0] = 1.0 - weight[:, 1] - weight[:, 2]
+    weight *= inverse_depth_V[corner]
+    weight /= weight.sum(axis=1, keepdims=True)
+    return corner, weight
+
+
+def _batches(rows: np.ndarray, columns: np.ndarray):
+    """Yields (triangle indices, box rows, box columns): exact small boxes, then ever larger."""
+    small = (rows <= _SMALL) & (columns <= _SMALL)
+    shape = np.where(small, rows * (_SMALL + 1) + columns, 0)
+    order = np.argsort(shape, kind="stable").astype(np.int32)
+    bounds = np.searchsorted(shape[order], np.arange((_SMALL + 1) ** 2 + 1))
+    for r in range(1, _SMALL + 1):
+        for c in range(1, _SMALL + 1):
+            kind = r * (_SMALL + 1) + c
+            yield from _split(order[bounds[kind] : bounds[kind + 1]], r, c)
+    rest = order[: bounds[1]]
+    side = np.maximum(rows[rest], columns[rest])
+    lower = 0
+    for upper in _LARGE:
+        yield from _split(rest[(side > lower) & (side <= upper)], upper, upper)
+        lower = upper
+
+
+def _split(index: np.ndarray, rows: int, columns: int):
+    step = max(1, _BATCH_PIXELS // (rows * columns))
+    for start in range(0, len(index), step):
+        yield index[start : start + step], rows, columns

@@ -1,0 +1,399 @@
+"""Renders a posed head as a photograph. numpy and OpenCV only; a pure function of its input.
+
+    stage = prepare(head, neutral_V3, look, scene, size=192)       # once a clip
+    picture = draw(stage, vertices_V3, wrinkles, pose_6, frame=t)  # once a frame
+
+or `render(...)` for both. What is constant over a clip (paint, background, hair, occlusion) is in
+the stage; what is constant for a head model is in its `canvas`.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jaxfacs.synthface import canvas as canvases
+from jaxfacs.synthface import paint as painting
+from jaxfacs.synthface import props as wardrobe
+from jaxfacs.synthface import raster, scene, shade
+from jaxfacs.synthface.canvas import EYE_SPAN, IRIS, LASHES, MOUTH, SCLERA, SKIN, TEETH, Canvas
+from jaxfacs.synthface.heads import Head, rotation
+from jaxfacs.synthface.look import Look
+from jaxfacs.synthface.scene import Scene
+
+OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of the steps
+STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+# Creases that a face has at rest as it ages, as a share of what the action makes of them.
+_AT_REST = {"1": 0.22, "2": 0.22, "4": 0.18, "6": 0.2, "10": 0.1, "12": 0.3, "15": 0.2}
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """One picture and where the face is in it.
+
+    Attributes:
+      image_HWC: uint8 RGB, size×size×3.
+      landmarks_68x2: float32 (x, y) pixels, iBUG order; hidden ones are projected all the same.
+      box_4: float32 (x, y, w, h) pixels: the landmarks and the forehead above them.
+    """
+
+    image_HWC: np.ndarray
+    landmarks_68x2: np.ndarray
+    box_4: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """All that is constant over a clip; made by `prepare`.
+
+    V vertices of the head are followed by those of the props.
+    """
+
+    head: Head
+    sheet: Canvas
+    look: Look
+    scene: Scene
+    size: int
+    neutral_V3: np.ndarray
+    props: tuple[wardrobe.Prop, ...]
+    prop_normals: tuple[np.ndarray, ...]
+    triangles_F3: np.ndarray
+    material_F: np.ndarray
+    two_sided_F: np.ndarray
+    cavity_F: np.ndarray
+    attributes_VC: np.ndarray
+    smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
+    eye_axis: tuple[int, int]
+    atlas_HW3: np.ndarray
+    crease_KHW3: np.ndarray
+    background_HW3: np.ndarray
+    tables: shade.Materials
+    focal: float
+    camera_z: float
+    shift_2: np.ndarray
+
+
+# Columns of the per-vertex table that pixels interpolate.
+_NORMAL, _ALBEDO, _GLOSS, _OPEN, _SHADOW, _UV = (
+    slice(0, 3),
+    slice(3, 6),
+    6,
+    7,
+    8,
+    slice(9, 11),
+)
+_COLUMNS = 12
+
+
+def prepare(
+    head: Head, neutral_V3: np.ndarray, look: Look, view: Scene, *, size: int = 192
+) -> Stage:
+    """Paints and dresses one person for one scene.
+
+    Args:
+      head: the head model.
+      neutral_V3: this person at rest, from `heads.identity`.
+      look: from `sample_look`.
+      view: from `sample_scene`.
+      size: of the pictures, pixels; at least 32.
+    """
+    if size < 32:
+        raise ValueError(f"a picture of {size} pixels cannot show a face; 32 is the least")
+    sheet = canvases.canvas(head)
+    coat = painting.paint(head, sheet, look)
+    props = tuple(wardrobe.props(head, neutral_V3, sheet, look))
+    keep = _visible(head, sheet)
+    triangles = [head.triangles_F3[keep]]
+    material = [head.part_F[keep]]
+    two_sided = [np.isin(head.part_F[keep], (LASHES, canvases.HAIR))]
+    total = len(head.vertices_V3)
+    table = [np.zeros((total, _COLUMNS), np.float32)]
+    table[0][:, _ALBEDO], table[0][:, _GLOSS] = coat.albedo_V3, coat.gloss_V
+    table[0][:, _OPEN], table[0][:, _UV] = sheet.occlusion_V, sheet.uv_V2
+    prop_normals = []
+    for prop in props:
+        rows = np.zeros((len(prop.vertices_N3), _COLUMNS), np.float32)
+        rows[:, _ALBEDO], rows[:, _GLOSS], rows[:, _OPEN] = prop.albedo_3, prop.gloss, 0.9
+        rows[:, _UV] = prop.uv_N2
+        table.append(rows)
+        triangles.append(prop.triangles_M3 + total)
+        kind = canvases.HAIR if prop.hairy else shade.CLOTH
+        material.append(np.full(len(prop.triangles_M3), kind, np.uint8))
+        two_sided.append(np.full(len(prop.triangles_M3), prop.two_sided))
+        prop_normals.append(painting.vertex_normals(prop.vertices_N3, prop.triangles_M3))
+        total += len(rows)
+    triangles, material = np.concatenate(triangles), np.concatenate(material)
+    marks = neutral_V3[head.landmarks_68]
+    height = 1.5 * (marks[27, 1] - marks[8, 1])
+    fine = round(size * OVERSAMPLE)
+    distance = view.distance * sheet.unit
+    atlas = coat.atlas_HW3
+    # Texels per sample: where the picture is coarser than the atlas, blur first.
+    shrink = sheet.texel * height / sheet.unit / (view.fill * fine)
+    if shrink > 1.2:
+        rows = canvases.HEIGHT - canvases.EYE_ROWS
+        atlas[:rows] = cv2.GaussianBlur(atlas[:rows], (0, 0), 0.45 * shrink)
+    return Stage(
+        head=head,
+        sheet=sheet,
+        look=look,
+        scene=view,
+        size=size,
+        neutral_V3=neutral_V3,
+        props=props,
+        prop_normals=tuple(prop_normals),
+        triangles_F3=triangles,
+        material_F=material,
+        two_sided_F=np.concatenate(two_sided),
+        cavity_F=np.isin(material, (MOUTH, TEETH)),
+        attributes_VC=np.concatenate(table),
+        smooth=_smoothing(
+            head.triangles_F3[np.isin(head.part_F, (SKIN, TEETH, MOUTH, canvases.HAIR))]
+        ),
+        eye_axis=tuple(_axis_vertex(head, eye) for eye in head.eyes),
+        atlas_HW3=atlas,
+        crease_KHW3=sheet.crease_KHW3.reshape(len(sheet.creases), -1),
+        background_HW3=scene.background(view, fine),
+        tables=_tables(),
+        focal=float(view.fill * fine * distance / height),
+        camera_z=float(marks[27, 2] + distance),
+        shift_2=np.array(
+            [
+                fine * (0.5 + view.centre_2[0]),
+                # The middle of the face is at the height of the tip of the nose, about.
+                fine * (0.5 + view.centre_2[1])
+                + view.fill * fine * (marks[8, 1] + height / 2) / height,
+            ],
+            np.float32,
+        ),
+    )
+
+
+def draw(
+    stage: Stage,
+    vertices_V3: np.ndarray,
+    wrinkles: Mapping[str, float] | None = None,
+    pose_6: Sequence[float] | np.ndarray = STILL,
+    *,
+    frame: int = 0,
+) -> Rendered:
+    """Renders one frame.
+
+    Args:
+      stage: from `prepare`.
+      vertices_V3: the posed head, from `heads.deform`.
+      wrinkles: AU label ("L12", or "12" for both sides) -> 0..1, how far the action is on.
+      pose_6: yaw, pitch, roll in degrees (`heads.rotation`) and the head's shift in cm.
+      frame: number of the frame in its clip; it picks the noise of the sensor.
+    """
+    fine = round(stage.size * OVERSAMPLE)
+    turn = rotation(pose_6[:3])
+    table = stage.attributes_VC.copy()
+    _posed_attributes(stage, table, vertices_V3, turn)
+    at = _place(stage, vertices_V3, turn, np.asarray(pose_6[3:], np.float32))
+    inverse = 1.0 / np.maximum(stage.camera_z - at[:, 2], 1e-3)
+    xy = np.empty((len(at), 2), np.float32)
+    xy[:, 0] = stage.shift_2[0] + stage.focal * at[:, 0] * inverse
+    xy[:, 1] = stage.shift_2[1] - stage.focal * at[:, 1] * inverse
+
+    triangles, material, two_sided = stage.triangles_F3, stage.material_F, stage.two_sided_F
+    if _lips_closed(stage, vertices_V3):
+        outside = ~stage.cavity_F
+        triangles, material, two_sided = triangles[outside], material[outside], two_sided[outside]
+    seen = raster.rasterize(xy, inverse, triangles, height=fine, width=fine, two_sided_F=two_sided)
+    corner, weight = raster.barycentric(seen, xy, inverse, triangles, width=fine)
+    rows = table[corner[:, 0]] * weight[:, :1]
+    rows += table[corner[:, 1]] * weight[:, 1:2]
+    rows += table[corner[:, 2]] * weight[:, 2:]
+
+    normal = rows[:, _NORMAL]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    behind = normal[:, 2] < 0  # the back of a two-sided surface, or an edge
+    normal[behind, 2] *= -1
+    open_N = rows[:, _OPEN]
+    albedo = rows[:, _ALBEDO] * shade.look_up(stage.atlas_HW3, rows[:, _UV])
+    albedo *= 1 / 128
+    creases = _creases(stage, wrinkles or {})
+    if creases is not None:
+        bump = shade.look_up(creases, rows[:, _UV] * (1 / canvases.CREASE_SCALE))
+        normal = shade.bend(normal, bump[:, :2], turn[:, 1])
+        open_N = open_N * np.clip(1 - bump[:, 2], 0.3, 1)
+    linear = shade.shade(
+        stage.tables,
+        stage.scene,
+        material_N=material[seen.triangle_N],
+        normal_N3=normal,
+        albedo_N3=albedo,
+        gloss_N=rows[:, _GLOSS],
+        open_N=open_N,
+        shadow_N=rows[:, _SHADOW],
+    )
+    image = stage.background_HW3.copy()
+    image.reshape(-1, 3)[seen.pixel_N] = scene.expose(linear, stage.scene)
+    image = cv2.resize(image, (stage.size, stage.size), interpolation=cv2.INTER_AREA)
+    marks = xy[stage.head.landmarks_68] * (stage.size / fine)
+    return Rendered(scene.photograph(image, stage.scene, frame), marks, _box(marks))
+
+
+def render(
+    head: Head,
+    vertices_V3: np.ndarray,
+    look: Look,
+    view: Scene,
+    *,
+    size: int = 192,
+    wrinkles: Mapping[str, float] | None = None,
+    pose_6: Sequence[float] | np.ndarray = STILL,
+    neutral_V3: np.ndarray | None = None,
+) -> Rendered:
+    """One picture: `prepare` and `draw`. For clips call those, which is ten times faster."""
+    neutral = head.vertices_V3 if neutral_V3 is None else neutral_V3
+    return draw(prepare(head, neutral, look, view, size=size), vertices_V3, wrinkles, pose_6)
+
+
+@functools.lru_cache(maxsize=1)
+def _tables() -> shade.Materials:
+    return shade.materials()
+
+
+def _visible(head: Head, sheet: Canvas) -> np.ndarray:
+    """Drops the backs of the eyeballs."""
+    keep = np.ones(len(head.part_F), bool)
+    eye = np.isin(head.part_F, (SCLERA, IRIS))
+    middle = np.array([canvases.EYE_ROWS / 2, canvases.HEIGHT - canvases.EYE_ROWS / 2])
+    off = np.linalg.norm(sheet.uv_V2 - middle, axis=1) / (canvases.EYE_ROWS / 2) * EYE_SPAN
+    off_F = off[head.triangles_F3].max(axis=1)
+    keep[eye] = off_F[eye] < 0.96 * EYE_SPAN
+    sclera_over_iris = (head.part_F == SCLERA) & (off_F < np.deg2rad(12))
+    if sclera_over_iris.any():  # an opaque cornea; the iris is painted on it
+        keep[head.part_F == IRIS] = False
+    return keep
+
+
+def _axis_vertex(head: Head, eye) -> int:
+    at = head.vertices_V3[eye.vertices] - eye.centre_3
+    return int(eye.vertices[np.argmin(np.hypot(at[:, 0], at[:, 1]) - at[:, 2])])
+
+
+def _smoothing(triangles_F3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(triangles, their order by corner vertex, where each vertex's run starts)."""
+    flat = triangles_F3.ravel()
+    order = np.argsort(flat, kind="stable")
+    vertices, starts = np.unique(flat[order], return_index=True)
+    return triangles_F3, (order // 3).astype(np.int32), np.stack([vertices, starts])
+
+
+def _normals(smooth, at_V3: np.ndarray, out_V3: np.ndarray) -> None:
+    """Area-weighted vertex normals (not of unit length; pixels normalise) of some vertices."""
+    triangles, by_corner, (vertices, starts) = smooth
+    a = at_V3[triangles[:, 0]]
+    ab, ac = at_V3[triangles[:, 1]] - a, at_V3[triangles[:, 2]] - a
+    face = np.empty_like(ab)
+    face[:, 0] = ab[:, 1] * ac[:, 2] - ab[:, 2] * ac[:, 1]
+    face[:, 1] = ab[:, 2] * ac[:, 0] - ab[:, 0] * ac[:, 2]
+    face[:, 2] = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    total = np.add.reduceat(face[by_corner], starts, axis=0)
+    total /= np.maximum(np.sqrt(np.einsum("nk,nk->n", total, total)), 1e-12)[:, None]
+    out_V3[vertices] = total
+
+
+def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
+    """Fills normals, shadow and the dark of eyes and mouth, which change with the pose."""
+    head, unit = stage.head, stage.sheet.unit
+    total = len(vertices_V3)
+    normals = np.zeros((total, 3), np.float32)
+    normals[:, 2] = 1
+    _normals(stage.smooth, vertices_V3, normals)
+    marks = vertices_V3[head.landmarks_68]
+    for first, eye, axis in zip((36, 42), head.eyes, stage.eye_axis, strict=True):
+        at = vertices_V3[eye.vertices]
+        centre = at.mean(axis=0)
+        out = at - centre
+        out /= np.linalg.norm(out, axis=1, keepdims=True)
+        ahead = vertices_V3[axis] - centre
+        ahead /= np.linalg.norm(ahead)
+        cosine = out @ ahead
+        # The cornea is more curved than the ball, so lamps show in it over a wider range.
+        cornea = np.clip((cosine - 0.80) / 0.08, 0, 1)[:, None]
+        normals[eye.vertices] = out + 0.55 * cornea * (out - cosine[:, None] * ahead)
+        table_VC[eye.vertices, _OPEN] = _under_lids(at, marks[first : first + 6], unit)
+    cavity = np.isin(stage.sheet.part_V, (TEETH, MOUTH))
+    table_VC[:total][cavity, _OPEN] = _in_mouth(vertices_V3[cavity], marks, unit)
+    towards = np.array(stage.scene.lights[0].towards_3, np.float32)
+    if stage.scene.lights[0].shadow > 0:
+        casts = stage.sheet.part_V == SKIN
+        table_VC[:total, _SHADOW] = canvases.shadow(vertices_V3, casts, towards @ turn_33, unit)
+    table_VC[:total, _NORMAL] = normals @ turn_33.T
+    start = total
+    for prop, prop_normals in zip(stage.props, stage.prop_normals, strict=True):
+        rows = slice(start, start + len(prop_normals))
+        table_VC[rows, _NORMAL] = prop_normals @ turn_33.T
+        start += len(prop_normals)
+
+
+def _under_lids(at_N3: np.ndarray, lids_63: np.ndarray, unit: float) -> np.ndarray:
+    """How much light reaches the eyeball: the upper lid and its lashes shade the top of it."""
+    upper = lids_63[:4][np.argsort(lids_63[:4, 0])]
+    lower = lids_63[[0, 5, 4, 3]]
+    lower = lower[np.argsort(lower[:, 0])]
+    below = (np.interp(at_N3[:, 0], upper[:, 0], upper[:, 1]) - at_N3[:, 1]) / unit
+    above = (at_N3[:, 1] - np.interp(at_N3[:, 0], lower[:, 0], lower[:, 1])) / unit
+    side = np.minimum(at_N3[:, 0] - upper[0, 0], upper[-1, 0] - at_N3[:, 0]) / unit
+    light = 0.3 + 0.7 * np.clip(below / 0.42 + 0.05, 0, 1)
+    light *= 0.72 + 0.28 * np.clip(above / 0.2, 0, 1)
+    return (light * (0.6 + 0.4 * np.clip(side / 0.45, 0, 1))).astype(np.float32)
+
+
+def _in_mouth(at_N3: np.ndarray, marks_68x3: np.ndarray, unit: float) -> np.ndarray:
+    """How much light reaches teeth, tongue and throat through the open lips."""
+    inner = marks_68x3[60:68]
+    behind = (inner[[1, 2, 3, 5, 6, 7], 2].mean() - at_N3[:, 2]) / unit
+    gap = np.linalg.norm(inner[2] - inner[6]) / unit
+    light = np.exp(-np.maximum(behind, 0) / (0.75 + 0.25 * gap))
+    return (light * (0.35 + 0.65 * np.minimum(gap / 1.0, 1))).astype(np.float32)
+
+
+def _lips_closed(stage: Stage, vertices_V3: np.ndarray) -> bool:
+    marks = vertices_V3[stage.head.landmarks_68]
+    gap = np.linalg.norm(marks[[61, 62, 63]] - marks[[67, 66, 65]], axis=1).max()
+    return bool(gap < 0.02 * stage.sheet.unit)
+
+
+def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
+    """Head and props in the world."""
+    at = [vertices_V3 @ turn_33.T]
+    hardly = turn_33 * 0.15 + np.eye(3, dtype=np.float32) * 0.85
+    for prop in stage.props:
+        at.append(prop.vertices_N3 @ (turn_33 if prop.turns == 1 else hardly).T)
+    placed = np.concatenate(at)
+    placed += shift_3
+    return placed
+
+
+def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray | None:
+    """The sum of crease maps for these actions and this age, or None if all are flat."""
+    age = stage.look.age
+    labels = stage.sheet.creases
+    weight = np.zeros(len(labels), np.float32)
+    for i, label in enumerate(labels):
+        plain = label.lstrip("LR")
+        on = max(float(wrinkles.get(label, 0.0)), float(wrinkles.get(plain, 0.0)))
+        weight[i] = np.clip(on, 0, 1) * (0.6 + 0.7 * age) + _AT_REST.get(plain, 0.0) * age
+    used = np.flatnonzero(weight > 0.01)
+    if not len(used):
+        return None
+    total = weight[used] @ stage.crease_KHW3[used]
+    return total.reshape(
+        canvases.SKIN_ROWS // canvases.CREASE_SCALE, canvases.WIDTH // canvases.CREASE_SCALE, 3
+    )
+
+
+def _box(marks_68x2: np.ndarray) -> np.ndarray:
+    low, high = marks_68x2.min(axis=0), marks_68x2.max(axis=0)
+    forehead = 0.22 * (high[1] - low[1])
+    return np.array(
+        [low[0], low[1] - forehead, high[0] - low[0], high[1] - low[1] + forehead], np.float32
+    )

@@ -1,0 +1,138 @@
+"""Light on a face: per-pixel shading of what the rasteriser found, float32 throughout.
+
+Materials answer light through tables (cosine -> reflected share), because a look-up costs a fifth
+of a power and lets skin be what it is: light that enters it comes out reddened past the
+terminator, so its red wraps further round than its blue.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jaxfacs.synthface.canvas import HAIR, IRIS, LASHES, MOUTH, SCLERA, SKIN, TEETH
+from jaxfacs.synthface.scene import Scene
+
+CLOTH = HAIR + 1  # clothes, glasses, caps: plain
+_STEPS = 512  # of a cosine in [-1, 1] for diffuse light
+_FINE = 2048  # of a cosine in [0, 1] for highlights
+
+# material -> how far red, green and blue wrap past the terminator.
+_WRAP = {
+    SKIN: (0.36, 0.17, 0.11),
+    SCLERA: (0.45, 0.35, 0.32),
+    IRIS: (0.5, 0.5, 0.5),
+    TEETH: (0.4, 0.36, 0.32),
+    MOUTH: (0.4, 0.2, 0.2),
+    LASHES: (0.2, 0.2, 0.2),
+    HAIR: (0.3, 0.3, 0.3),
+    CLOTH: (0.05, 0.05, 0.05),
+}
+# material -> (strength, exponent) of a broad and a narrow highlight.
+_SHINE = {
+    SKIN: ((0.05, 9.0), (0.10, 34.0)),
+    SCLERA: ((0.04, 20.0), (1.3, 420.0)),
+    IRIS: ((0.04, 20.0), (1.6, 420.0)),
+    TEETH: ((0.04, 12.0), (0.14, 80.0)),
+    MOUTH: ((0.03, 12.0), (0.10, 60.0)),
+    LASHES: ((0.0, 1.0), (0.0, 1.0)),
+    HAIR: ((0.05, 8.0), (0.09, 26.0)),
+    CLOTH: ((0.02, 6.0), (0.10, 50.0)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """diffuse: (material × step)×3, shine: (material × fine step)."""
+
+    diffuse_M3: np.ndarray
+    shine_M: np.ndarray
+
+
+def materials() -> Materials:
+    cosine = np.linspace(-1, 1, _STEPS, dtype=np.float32)
+    half = np.linspace(0, 1, _FINE, dtype=np.float32)
+    diffuse = np.zeros((CLOTH + 1, _STEPS, 3), np.float32)
+    shine = np.zeros((CLOTH + 1, _FINE), np.float32)
+    for material, wrap in _WRAP.items():
+        w = np.array(wrap, np.float32)
+        diffuse[material] = np.clip((cosine[:, None] + w) / (1 + w), 0, 1) ** (1 + w)
+        for strength, power in _SHINE[material]:
+            shine[material] += strength * half**power
+    return Materials(diffuse.reshape(-1, 3), shine.reshape(-1))
+
+
+def shade(
+    tables: Materials,
+    scene: Scene,
+    *,
+    material_N: np.ndarray,
+    normal_N3: np.ndarray,
+    albedo_N3: np.ndarray,
+    gloss_N: np.ndarray,
+    open_N: np.ndarray,
+    shadow_N: np.ndarray,
+) -> np.ndarray:
+    """Linear RGB that leaves each pixel towards the camera; N×3.
+
+    Args:
+      tables: from `materials`.
+      scene: its lights and ambient light.
+      material_N: part of the head, or CLOTH.
+      normal_N3: unit normals, +z to the camera.
+      albedo_N3: linear reflectance.
+      gloss_N: factor on the highlights.
+      open_N: share of the sky that the point sees.
+      shadow_N: 0..1, how far the key light is blocked.
+    """
+    base = material_N.astype(np.int32)
+    coarse, fine = base * _STEPS, base * _FINE
+    sky, ground = np.array(scene.sky_rgb, np.float32), np.array(scene.ground_rgb, np.float32)
+    up = normal_N3[:, 1] * 0.5 + 0.5
+    light = (ground + up[:, None] * (sky - ground)) * open_N[:, None]
+    highlight = np.zeros_like(light)
+    # Highlights die where the sky does not reach either: nostrils, lip line, folds.
+    gloss = gloss_N * np.minimum(1.0, open_N * 1.3)
+    for lamp in scene.lights:
+        towards = np.array(lamp.towards_3, np.float32)
+        rgb = np.array(lamp.rgb, np.float32)
+        between = towards + np.array([0, 0, 1], np.float32)
+        between /= np.linalg.norm(between)
+        through = 1 - lamp.shadow * shadow_N
+        cosine = normal_N3 @ towards
+        at = ((cosine + 1) * (0.5 * (_STEPS - 1))).astype(np.int32)
+        reflected = tables.diffuse_M3[np.clip(at, 0, _STEPS - 1, out=at) + coarse]
+        # Creases and sockets take their share of direct light away, too, but less.
+        reflected *= (through * (0.35 + 0.65 * open_N))[:, None]
+        light += reflected * rgb
+        cosine = normal_N3 @ between
+        at = (cosine * (_FINE - 1)).astype(np.int32)
+        shine = tables.shine_M[np.clip(at, 0, _FINE - 1, out=at) + fine]
+        shine *= gloss * through
+        highlight += shine[:, None] * rgb
+    light *= albedo_N3
+    light += highlight
+    return light
+
+
+def look_up(image_HWC: np.ndarray, uv_N2: np.ndarray) -> np.ndarray:
+    """Bilinear samples of an image at N points (texels): N×C. Outside: 0."""
+    n = len(uv_N2)
+    # cv2.remap takes no picture wider than 32767, so the points are laid out as rows of 512.
+    rows = -(-n // 512)
+    grid = np.zeros((rows * 512, 2), np.float32)
+    grid[:n] = uv_N2
+    grid = grid.reshape(rows, 512, 2)
+    out = cv2.remap(image_HWC, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return out.reshape(rows * 512, -1)[:n]
+
+
+def bend(normal_N3: np.ndarray, slope_N2: np.ndarray, up_3: np.ndarray) -> np.ndarray:
+    """Tilts unit normals by the slopes of a height map along the head's turn and downwards."""
+    along = np.cross(up_3, normal_N3)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-3)
+    down = np.cross(along, normal_N3)
+    down *= -np.sign(np.einsum("nk,k->n", down, up_3))[:, None]
+    bent = normal_N3 - slope_N2[:, :1] * along - slope_N2[:, 1:2] * down
+    bent /= np.linalg.norm(bent, axis=1, keepdims=True)
+    return bent
