@@ -1,5 +1,6 @@
 """Face crops for records, made by the code that prediction uses."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from jaxfacs.faces.detect import create, overlap
 from jaxfacs.faces.track import follower
 
 NO_DETECTOR = "none"
+
+
+# Loading three cascades takes longer than searching one picture.
+_detector = functools.cache(create)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def face_crops(
         frame that has one, and followed from there.
     """
     known_boxes = iter(known) if known is not None else None
-    step = None if settings.detector == NO_DETECTOR else follower(create(settings.detector))
+    step = None if settings.detector == NO_DETECTOR else follower(_detector(settings.detector))
     followed: int | None = None
     for frame in frames:
         truth = next(known_boxes) if known_boxes is not None else None

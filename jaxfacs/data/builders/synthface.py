@@ -1,0 +1,168 @@
+"""Rendered faces with exactly known AUs as a record set.
+
+Every clip is a pure function of (seed, number), every person of (seed, subject): the same command
+gives the same bytes, whatever the number of processes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxfacs import __version__
+from jaxfacs.data import schema, splits, writer
+from jaxfacs.data.crops import CropSettings, face_crops
+from jaxfacs.data.parallel import ordered_map
+from jaxfacs.errors import UserError
+from jaxfacs.progress import track
+
+DESCRIPTION = (
+    "Rendered faces with known Action Units: occurrence and intensity of every AU and side in "
+    "every frame, made by the muscle actions that were animated, not by a coder."
+)
+CLIPS_PER_SUBJECT = 4
+# A face fills about half of a rendered frame: rendered at this multiple of the crop, nothing is
+# magnified.
+RENDER_RATIO = 2
+
+
+def build(
+    out: Path,
+    *,
+    clips: int = 256,
+    seed: int = 0,
+    frames: int = 16,
+    size: int = 112,
+    fps: float = 25.0,
+    head: Path | None = None,
+    detector: str = "haar",
+    margin: float = 0.2,
+    subjects: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    quality: int = 92,
+    workers: int = 0,
+) -> None:
+    """Render faces whose AUs are known exactly, as sharded records.
+
+    The same options give the same bytes. People are split into train, validation and test, so
+    that nobody is met in training and again in evaluation.
+
+    Args:
+      out: new folder for the records.
+      clips: how many clips to render.
+      seed: another seed is other people doing other things.
+      frames: frames of a clip.
+      size: side of the stored face crops in pixels.
+      fps: frames a second; decides how fast a smile comes and goes.
+      head: folder of the ICT Face Model Light as its owners publish it; the built-in head without.
+      detector: finds the face to crop as prediction will: haar, a YuNet .onnx file, or none.
+      margin: share of the detected box added on each side.
+      subjects: how many people; 0: one for every four clips, at least six.
+      validation: share of the clips, by person.
+      test: share of the clips, by person.
+      quality: of the JPEGs, 1-100.
+      workers: processes; 0: one for each core.
+    """
+    from jaxfacs.synthface import clip as synthface
+
+    people = subjects or min(max(6, clips // CLIPS_PER_SUBJECT), clips)
+    _check(clips=clips, people=people, frames=frames, size=size, quality=quality)
+    crop = CropSettings(detector=detector, margin=margin, size=size)
+    job = RenderJob(seed, people, frames, fps, None if head is None else str(head), crop, quality)
+    # Loaded here first: a missing folder is one line now, not one in every process.
+    head_name = synthface.load_head(job.head).name
+    counts = {f"{k}": len(range(k, clips, people)) for k in range(people)}
+    split_of = splits.by_subject(
+        {k: n for k, n in counts.items() if n}, validation=validation, test=test, seed=seed
+    )
+    info = writer.SetInfo(
+        name="synthface",
+        aus=tuple(synthface.LABELS),
+        emotions=tuple(synthface.EMOTIONS),
+        size=size,
+        crop={"detector": Path(detector).name, "margin": margin, "size": size},
+        settings={
+            "clips": clips, "seed": seed, "subjects": people, "frames": frames, "fps": fps,
+            "head": head_name, "quality": quality, "validation": validation, "test": test,
+            "jaxfacs": __version__,
+        },
+        description=DESCRIPTION,
+        licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
+    )  # fmt: skip
+    missed = 0
+    with writer.writing(out, info) as records:
+        rendered = ordered_map(job, range(clips), workers=workers)
+        for i, clip in enumerate(track(rendered, label="rendering", total=clips, unit="clip")):
+            records.write(split_of[f"{i % people}"], clip)
+            missed += int((~clip.found_T).sum())
+    total = clips * frames
+    print(f"{out}: {clips} clips of {min(people, clips)} people, {total} frames")
+    if detector != "none":
+        print(f"the detector found the face in {total - missed} of {total} frames")
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """From a clip's number to its record. Picklable; each process loads the head once."""
+
+    seed: int
+    people: int
+    frames: int
+    fps: float
+    head: str | None
+    crop: CropSettings
+    quality: int
+
+    def __call__(self, number: int) -> schema.Clip:
+        from jaxfacs.synthface import clip as synthface
+
+        person = number % self.people
+        made = synthface.clip(
+            _mixed(self.seed, 0, number),
+            frames=self.frames,
+            size=RENDER_RATIO * self.crop.size,
+            fps=self.fps,
+            head=synthface.load_head(self.head),
+            subject=_mixed(self.seed, 1, person),
+        )
+        # The renderer's box bounds the landmarks; the detector's square is what crops are made of.
+        known_T4 = [as_haar_square(points_68x2) for points_68x2 in made.landmarks_T68x2]
+        cuts = [c for c in face_crops(made.frames_THWC, self.crop, known=known_T4) if c is not None]
+        landmarks = np.stack(
+            [(p - c.low_2) * c.scale for p, c in zip(made.landmarks_T68x2, cuts, strict=True)]
+        )
+        return schema.Clip(
+            clip_id=f"{self.seed}-{number:06d}",
+            subject=f"{self.seed}-{person:05d}",
+            frames=[writer.encode_jpeg(c.frame_HWC, quality=self.quality) for c in cuts],
+            occurrence_TA=made.occurrence_TA,
+            intensity_TA=made.intensity_TA,
+            emotion=synthface.EMOTIONS.index(made.emotion),
+            timestamps_T=np.arange(self.frames) / self.fps,
+            box_T4=np.stack([c.box_4 for c in cuts]),
+            found_T=np.array([c.found for c in cuts]),
+            landmarks_T68x2=landmarks.astype(np.float32),
+        )
+
+
+def as_haar_square(points_68x2: np.ndarray) -> np.ndarray:
+    """The square that the Haar cascade would draw, float32 (x, y, side, side), from landmarks."""
+    low, high = points_68x2.min(0), points_68x2.max(0)
+    side = float((high - low).max())
+    return np.array([*((low + high - side) / 2), side, side], np.float32)
+
+
+def _mixed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _check(*, clips: int, people: int, frames: int, size: int, quality: int) -> None:
+    if clips < 1 or frames < 1:
+        raise UserError(f"--clips {clips} --frames {frames}: both must be at least 1")
+    if people > clips:
+        raise UserError(f"--subjects {people} needs at least as many clips; --clips is {clips}")
+    if not 16 <= size <= 1024:
+        raise UserError(f"--size {size} is not between 16 and 1024 pixels")
+    if not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is not between 1 and 100")
