@@ -35,9 +35,12 @@ CONTRADICTORY = frozenset(
     )
 )
 
-# How often an action is drawn at random: about evenly, so that a network sees all of them; the
-# common smile and jaw drop come from prototypes anyway.
-_RANDOM_ACTIONS = (*PAIRED, "17", "18", "22", "23", "24", "25", "26", "27", "28")
+# Weights of random draws: what prototypes seldom show, or what other actions rule out, more often.
+_RANDOM_WEIGHT = dict.fromkeys((*PAIRED, "23", "24", "25", "26"), 1.0) | {
+    **dict.fromkeys(("9", "10", "11", "14", "16", "17", "43"), 1.8),
+    **dict.fromkeys(("18", "22", "27"), 2.5),
+    "28": 3.5,
+}
 
 # Mouth positions of speech with their intensities.
 _VISEMES: tuple[dict[str, float], ...] = (
@@ -86,7 +89,8 @@ class Motion:
       emotion: the prototype's emotion, "neutral", or "" for a mixture. Whether the prototype is
         really seen in the frames is for the labels to say (`clip`).
       present, absent: labels that make the prototype what it is.
-      pose_T3: (yaw, pitch, roll) of the head in degrees; + is FACS 51, 53, 55.
+      pose_T6: (yaw, pitch, roll) of the head in degrees, + is FACS 51, 53, 55; then its shift
+        in cm.
       gaze_T2: (yaw, pitch) of the eyes in the head.
     """
 
@@ -96,7 +100,7 @@ class Motion:
     emotion: str
     present: tuple[str, ...]
     absent: tuple[str, ...]
-    pose_T3: np.ndarray
+    pose_T6: np.ndarray
     gaze_T2: np.ndarray
 
 
@@ -219,8 +223,11 @@ def _mixture(rng: np.random.Generator) -> Expression:
     """One to five actions at random, some on one side only."""
     peaks: dict[str, float] = {}
     taken: set[str] = set()
-    for au in rng.permutation(_RANDOM_ACTIONS)[: rng.integers(1, 6)]:
-        au = str(au)
+    weight = np.array(list(_RANDOM_WEIGHT.values()))
+    drawn = rng.choice(
+        list(_RANDOM_WEIGHT), size=rng.integers(1, 6), replace=False, p=weight / weight.sum()
+    )
+    for au in map(str, drawn):
         if _contradictions(taken | {au}):
             continue
         taken.add(au)
@@ -321,7 +328,7 @@ def assemble(
     blink_T = np.max([curve(b, t) for b in blinks], axis=0) if blinks else np.zeros(frames)
     if closed_long.max() > 0.5:  # eyes that are closed or winking do not blink
         blink_T, blinks = np.zeros(frames), []
-    pose_T3 = _pose(rng, t, near_frontal)
+    pose_T6 = _pose(rng, t, near_frontal)
     return Motion(
         intensity={k: v.astype(np.float32) for k, v in intensity.items()},
         blink_T=blink_T.astype(np.float32),
@@ -329,8 +336,8 @@ def assemble(
         emotion=expression.emotion,
         present=expression.present,
         absent=expression.absent,
-        pose_T3=pose_T3,
-        gaze_T2=_gaze(rng, t, pose_T3),
+        pose_T6=pose_T6,
+        gaze_T2=_gaze(rng, t, pose_T6),
     )
 
 
@@ -377,12 +384,14 @@ def _pose(rng: np.random.Generator, t: np.ndarray, near_frontal: bool) -> np.nda
     turn = rng.normal(0, sigma * 0.8) * (rng.random() < 0.3)
     middle, length = rng.uniform(0, t[-1] + 0.1), rng.uniform(0.4, 1.2)
     turned = _minimum_jerk(np.clip((t - middle) / length + 0.5, 0, 1))[:, None] * turn
-    return np.clip(held + drift + turned, -limit, limit).astype(np.float32)
+    angles = np.clip(held + drift + turned, -limit, limit)
+    shift = np.stack([_drift(rng, t, 0.4) for _ in range(3)], axis=1) * (0.3, 0.2, 0.3)
+    return np.concatenate([angles, shift], axis=1).astype(np.float32)
 
 
-def _gaze(rng: np.random.Generator, t: np.ndarray, pose_T3: np.ndarray) -> np.ndarray:
+def _gaze(rng: np.random.Generator, t: np.ndarray, pose_T6: np.ndarray) -> np.ndarray:
     """Fixations with saccades between them; the camera is looked at more often than not."""
-    at_camera = -pose_T3[:, :2]
+    at_camera = -pose_T6[:, :2]
     gaze = np.zeros((len(t), 2))
     at = -rng.uniform(0, 1.0)
     before = None

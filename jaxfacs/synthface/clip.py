@@ -1,0 +1,359 @@
+"""Rendered clips of faces with their true labels: the public entrance of synthface.
+
+    made = clip(seed=7)
+    made.frames_THWC, made.occurrence_TA, made.intensity_TA, made.labels
+
+Everything is a pure function of its arguments. Face shape, skin, hair and resting expression
+depend on `subject` alone, so that people can be held out of training.
+"""
+
+import csv
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxfacs.errors import UserError
+from jaxfacs.facs import column
+from jaxfacs.progress import track
+from jaxfacs.synthface import heads, look, motion, render, scene
+from jaxfacs.synthface.heads import PAIRED, Head
+from jaxfacs.synthface.motion import EMOTIONS, MIXED, Event, Expression, Motion
+from jaxfacs.synthface.truth import LABELS, shown, true_labels
+
+__all__ = ["EMOTIONS", "LABELS", "Clip", "Film", "clip", "film", "load_head", "sample_person"]
+
+_CHUNK = 16  # frames posed at once: 4 MB of vertices, whatever the length of the film
+
+# Resting faces differ: σ of the offsets (intensity) that a person carries all the time. They stay
+# below a trace and keep the lips shut.
+_REST_SIGMA = {"1": 0.2, "2": 0.25, "4": 0.25, "5": 0.25, "7": 0.25, "12": 0.25, "15": 0.3} | {
+    "43": 0.2,
+    "17": 0.25,
+    "23": 0.2,
+}
+_REST_LIMIT = 0.6
+_IDENTITY_LIMIT = 2.5
+
+# Streams of chance, so that one more draw in one of them leaves the others alone.
+_SHAPE, _LOOK, _MOTION, _SCENE, _SUBJECT = range(5)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """T frames of one face with A labels.
+
+    Attributes:
+      frames_THWC: uint8 RGB.
+      labels: A names: unsided ("12"), then left and right ("L12", "R12"); see truth.LABELS.
+      intensity_TA: float32 0..5, -1 where it cannot be decided.
+      occurrence_TA: int8: 1 where intensity >= 1, 0 below, -1 where it cannot be decided.
+      emotion: one of EMOTIONS, or "" where the clip shows no prototype: unknown, -1 in records.
+      subject: who it is.
+      landmarks_T68x2: float32 pixels, iBUG order.
+      box_T4: float32 (x, y, w, h) pixels about landmarks and forehead.
+      pose_T3: degrees (yaw, pitch, roll); + is FACS 51, 53, 55.
+      gaze_T2: degrees (yaw, pitch) of the eyes in the head; + is left, up.
+      events: onset, apex and offset of every action.
+      head: name of the head model.
+      seed, fps: as asked for.
+    """
+
+    frames_THWC: np.ndarray
+    labels: tuple[str, ...]
+    intensity_TA: np.ndarray
+    occurrence_TA: np.ndarray
+    emotion: str
+    subject: str
+    landmarks_T68x2: np.ndarray
+    box_T4: np.ndarray
+    pose_T3: np.ndarray
+    gaze_T2: np.ndarray
+    events: tuple[Event, ...]
+    head: str
+    seed: int
+    fps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """What stays the same of somebody: the resting face (float32 V×3) and the look."""
+
+    name: str
+    neutral_V3: np.ndarray
+    look: look.Look
+
+
+@dataclass(frozen=True)
+class Film:
+    """What `film` wrote: the film, the CSV of its true labels, and its length in frames."""
+
+    path: Path
+    csv_path: Path
+    frames: int
+    subject: str
+
+
+@functools.lru_cache(maxsize=2)
+def load_head(path: str | None = None) -> Head:
+    """`heads.load`, kept for the process."""
+    return heads.load(path)
+
+
+def sample_person(subject: int, *, head: Head) -> Person:
+    """The person of that number (0 or more): a pure function of `subject` and the head model."""
+    if subject < 0:
+        raise ValueError(f"subject {subject} is below 0")
+    rng = _stream(subject, _SHAPE)
+    modes = len(head.identity_M_V3)
+    weights_M = np.clip(rng.standard_normal(modes), -_IDENTITY_LIMIT, _IDENTITY_LIMIT)
+    labels, offsets = [], []
+    for au, sigma in _REST_SIGMA.items():
+        offset = float(np.clip(rng.normal(0, sigma), -_REST_LIMIT, _REST_LIMIT))
+        for label in ("L" + au, "R" + au) if au in PAIRED else (au,):
+            labels.append(label)
+            offsets.append(offset)
+    identity = heads.identity(head, weights_M)
+    neutral = heads.deform_clip(
+        head, identity, labels, np.float32([offsets]), np.zeros((1, 2), np.float32)
+    )
+    return Person(
+        name=f"{head.name}-{subject:06d}",
+        neutral_V3=neutral[0],
+        look=look.sample_look(_stream(subject, _LOOK)),
+    )
+
+
+def clip(
+    seed: int,
+    *,
+    frames: int = 16,
+    size: int = 192,
+    fps: float = 25.0,
+    head: Head | None = None,
+    emotion: str | None = None,
+    subject: int | None = None,
+    near_frontal: bool = False,
+) -> Clip:
+    """Renders one clip. One frame makes a still, in which the expression is at its apex.
+
+    Args:
+      seed: 0 or more.
+      frames: T.
+      size: of the square frames, pixels.
+      fps: frames a second; decides how fast a smile comes and goes.
+      head: from `load_head`; the built-in head without.
+      emotion: one of EMOTIONS, "" for a mixture of actions; drawn without.
+      subject: who; drawn from the seed without.
+      near_frontal: keeps the head within 8 degrees of the camera.
+
+    Raises:
+      ValueError: an argument out of its range.
+    """
+    if seed < 0:
+        raise ValueError(f"seed {seed} is below 0")
+    head = head or load_head()
+    if subject is None:
+        subject = int(_stream(seed, _SUBJECT).integers(1 << 31))
+    person = sample_person(subject, head=head)
+    rng = _stream(seed, _MOTION)
+    moves = motion.sample_motion(
+        rng, frames=frames, fps=fps, emotion=emotion, near_frontal=near_frontal
+    )
+    view = scene.sample_scene(_stream(seed, _SCENE))
+    shots = list(_shoot(head, person, moves, view, size))
+    intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
+    return Clip(
+        frames_THWC=np.stack([s.picture.image_HWC for s in shots]),
+        labels=LABELS,
+        intensity_TA=intensity_TA,
+        occurrence_TA=occurrence_TA,
+        emotion=_seen_emotion(moves.emotion, moves.present, moves.absent, occurrence_TA),
+        subject=person.name,
+        landmarks_T68x2=np.stack([s.picture.landmarks_68x2 for s in shots]),
+        box_T4=np.stack([s.picture.box_4 for s in shots]),
+        pose_T3=moves.pose_T6[:, :3],
+        gaze_T2=moves.gaze_T2,
+        events=moves.events,
+        head=head.name,
+        seed=seed,
+        fps=fps,
+    )
+
+
+def film(
+    seed: int,
+    *,
+    subject: int,
+    path: str | Path,
+    emotions: Sequence[str] = EMOTIONS,
+    size: int = 256,
+    fps: float = 25.0,
+    head: Head | None = None,
+) -> Film:
+    """Films one person who shows each emotion in turn, neutral between; writes mp4 and CSV.
+
+    The CSV lies beside the film, with a row a frame: frame, timestamp, subject, emotion (the one
+    whose prototype is seen in that frame, "neutral", or empty on the way between them), and
+    intensity and occurrence of every label under OpenFace's column names; -1 is unknown.
+
+    Raises:
+      UserError: the folder is missing, the name does not end in .mp4, or an emotion is unknown.
+    """
+    path = Path(path)
+    _check_film(path, emotions)
+    head = head or load_head()
+    person = sample_person(subject, head=head)
+    rng = _stream(seed, _MOTION)
+    shows, moves = _play(rng, emotions, fps)
+    view = scene.sample_scene(_stream(seed, _SCENE))
+    frames = len(moves.blink_T)
+    landmarks = []
+    with _writing(path, size, fps) as write:
+        shots = _shoot(head, person, moves, view, size)
+        for shot in track(shots, label="filming", total=frames, unit="frame"):
+            write(shot.picture.image_HWC)
+            landmarks.append(shot.landmarks_68x3)
+    intensity_TA, occurrence_TA = _labels(head, person, moves, landmarks)
+    told = [_told(shows, t / fps, occurrence_TA[t]) for t in range(frames)]
+    csv_path = path.with_suffix(".csv")
+    _write_csv(csv_path, person.name, fps, told, intensity_TA, occurrence_TA)
+    return Film(path, csv_path, frames, person.name)
+
+
+def _stream(number: int, kind: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence((number, kind)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    picture: render.Rendered
+    landmarks_68x3: np.ndarray  # before the head turns
+
+
+def _shoot(
+    head: Head, person: Person, moves: Motion, view: scene.Scene, size: int
+) -> Iterator[_Shot]:
+    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size)
+    labels, intensity_TS = motion.intensity_table(moves)
+    for start in range(0, len(intensity_TS), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        posed = heads.deform_clip(
+            head, person.neutral_V3, labels, intensity_TS[part], moves.gaze_T2[part]
+        )
+        for t, vertices_V3 in enumerate(posed, start):
+            on = dict(zip(labels, intensity_TS[t] / heads.FULL_INTENSITY, strict=True))
+            picture = render.draw(stage, vertices_V3, on, moves.pose_T6[t], frame=t)
+            yield _Shot(picture, heads.landmarks_of(head, vertices_V3))
+
+
+def _labels(
+    head: Head, person: Person, moves: Motion, landmarks_T: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    return true_labels(
+        moves.intensity,
+        blink_T=moves.blink_T,
+        landmarks_T68x3=np.stack(landmarks_T),
+        rest_68x3=heads.landmarks_of(head, person.neutral_V3),
+    )
+
+
+def _seen_emotion(
+    emotion: str, present: Sequence[str], absent: Sequence[str], occurrence_TA: np.ndarray
+) -> str:
+    """The emotion if the frames show it: a prototype whole in one of them, or nothing at all."""
+    if emotion == "neutral":
+        lids = {"43", "L43", "R43", "45"}  # closed eyes are no expression
+        others = [i for i, label in enumerate(LABELS) if label not in lids]
+        return emotion if (occurrence_TA[:, others] == 0).all() else MIXED
+    if emotion and shown(occurrence_TA, present, absent).any():
+        return emotion
+    return MIXED
+
+
+def _play(
+    rng: np.random.Generator, emotions: Sequence[str], fps: float
+) -> tuple[list[tuple[float, float, Expression]], Motion]:
+    """Expressions one after another with a second of rest between."""
+    shows, events = [], []
+    at = 0.8
+    for emotion in emotions:
+        drawn = motion.sample_expression(rng, emotion)
+        rise, hold, fall = rng.uniform(0.3, 0.6), rng.uniform(1.0, 1.6), rng.uniform(0.5, 0.9)
+        timing = {"start_s": at, "rise_s": rise, "hold_s": hold, "fall_s": fall}
+        events += motion.episode(rng, drawn, **timing)
+        end = max([at + rise + hold + fall, *(e.end_s for e in events)])
+        shows.append((at, end, drawn))
+        at = end + rng.uniform(0.7, 1.1)
+    rest = Expression("neutral", {})
+    moves = motion.assemble(rng, events, rest, frames=round(at * fps), fps=fps, near_frontal=True)
+    return shows, moves
+
+
+def _told(
+    shows: list[tuple[float, float, Expression]], time_s: float, occurrence_A: np.ndarray
+) -> str:
+    """The emotion of one frame of a film."""
+    for start, end, drawn in shows:
+        if start <= time_s < end and drawn.emotion != "neutral":
+            return _seen_emotion(drawn.emotion, drawn.present, drawn.absent, occurrence_A[None])
+    return _seen_emotion("neutral", (), (), occurrence_A[None])
+
+
+def _check_film(path: Path, emotions: Sequence[str]) -> None:
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"{path} does not end in .mp4, the only kind of film written here")
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is no folder; make it first")
+    for emotion in emotions:
+        if emotion not in EMOTIONS:
+            raise UserError(f"emotion {emotion!r} is unknown; choose from {', '.join(EMOTIONS)}")
+
+
+class _writing:
+    """Opens a film under a temporary name beside `path`; renames it when all is written."""
+
+    def __init__(self, path: Path, size: int, fps: float):
+        self._path, self._size, self._fps = path, size, fps
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+
+    def __enter__(self):
+        import cv2
+
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(
+            str(self._temporary), code, self._fps, (self._size, self._size)
+        )
+        if not self._writer.isOpened():
+            raise UserError(f"{self._path} cannot be written; is the folder writable?")
+        return lambda image_HWC: self._writer.write(image_HWC[..., ::-1])
+
+    def __exit__(self, failed, *_):
+        self._writer.release()
+        if failed:
+            self._temporary.unlink(missing_ok=True)
+        else:
+            os.replace(self._temporary, self._path)
+
+
+def _write_csv(
+    path: Path,
+    subject: str,
+    fps: float,
+    emotions: list[str],
+    intensity_TA: np.ndarray,
+    occurrence_TA: np.ndarray,
+) -> None:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.csv")
+    kinds = ("r", "c")
+    with temporary.open("w", newline="") as file:
+        rows = csv.writer(file)
+        names = [column(label, kind) for kind in kinds for label in LABELS]
+        rows.writerow(["frame", "timestamp", "subject", "emotion", *names])
+        for t, emotion in enumerate(emotions):
+            values = [f"{value:.3f}" for value in intensity_TA[t]]
+            rows.writerow([t, f"{t / fps:.3f}", subject, emotion, *values, *occurrence_TA[t]])
+    os.replace(temporary, path)
