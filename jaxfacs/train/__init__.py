@@ -1,0 +1,1 @@
+"""Training: losses, optimiser, mesh, state, step, loop, checkpoints, and the commands over them."""

@@ -1,0 +1,149 @@
+"""The commands `train` and `evaluate`."""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from jaxfacs.errors import UserError
+
+USAGE = """usage: {prog} CONFIG.py --workdir DIR [--smoke] [--accept-changes] [--FIELD VALUE ...]
+
+Trains what CONFIG.py describes (see configs/). The same command on the same DIR resumes, exactly.
+
+  --workdir DIR      config.json, checkpoints/, metrics.jsonl and TensorBoard events go there
+  --smoke            the config's shrunk form, which runs in seconds
+  --accept-changes   go on in a DIR whose config.json differs, after printing how
+  --FIELD VALUE      any field of the experiment, e.g. --data.batch-size 64
+                     --optim.learning-rate 3e-4; {prog} CONFIG.py --help lists them
+
+exit codes: 0 finished; 2 bad input; 3 too many non-finite steps; 4 hung; 75 stopped by SIGTERM
+after saving: run the same command again"""
+
+
+def train(argv: list[str], prog: str) -> int:
+    """Trains from a config file; the same command resumes. See USAGE."""
+    path, workdir, smoke, accept_changes, overrides = _split_arguments(argv, prog)
+    if path is None:
+        print(USAGE.format(prog=prog))
+        return 0
+    from jaxfacs.runtime import distributed
+    from jaxfacs.train import config as configs
+    from jaxfacs.train import workdir as workdirs
+
+    wants_help = "--help" in overrides or "-h" in overrides
+    experiment = parse_overrides(configs.load(path, smoke=smoke), overrides, prog=f"{prog} {path}")
+    if experiment is None or wants_help:
+        return 0
+    configs.check(experiment)
+    if workdir is None:
+        raise UserError("--workdir is missing; give a folder for checkpoints and metrics")
+    workdirs.make(workdir)
+    _prepare(workdir)
+    distributed.initialize()
+
+    from jaxfacs.train.loop import run
+
+    return run(experiment, workdir, accept_changes=accept_changes)
+
+
+def evaluate(
+    workdir: Path,
+    *,
+    split: str = "test",
+    step: str = "",
+    source: str = "",
+) -> int:
+    """Writes a per-AU report of a trained checkpoint.
+
+    Thresholds are tuned on the validation split and then used on SPLIT; `jaxfacs export` takes
+    them from there. The report goes to WORKDIR/evaluation/SPLIT/STEP: report.json, report.md and
+    plots.
+
+    Args:
+        workdir: what `jaxfacs train` wrote into.
+        split: of the record set.
+        step: a step, "best" or "latest"; by default the best if there is one, else the latest.
+        source: another record folder instead of the one trained on; its thresholds stay those of
+            the set trained on.
+    """
+    if step and not step.isdigit() and step not in ("best", "latest"):
+        raise UserError(f"--step is '{step}'; give a number, best or latest")
+    chosen: int | Literal["best", "latest"] | None = (
+        int(step) if step.isdigit() else (step or None)  # type: ignore[assignment]
+    )
+    _prepare(workdir)
+    from jaxfacs.train.evaluate_run import evaluate_run
+
+    folder, line = evaluate_run(workdir, split=split, step=chosen, source=source)
+    print(line)
+    print(f"report: {folder / 'report.md'}")
+    return 0
+
+
+def parse_overrides(experiment, overrides: list[str], *, prog: str):
+    """The experiment with fields replaced by `--section.field value`; None if --help was printed.
+
+    Raises UserError in one line, with near names for a field that does not exist.
+    """
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                type(experiment),
+                default=experiment,
+                args=overrides,
+                prog=prog,
+                description="Fields of the experiment, with the config's values as defaults.",
+                config=(tyro.conf.FlagConversionOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        raise UserError(_unboxed(captured.getvalue())) from None
+
+
+def _unboxed(text: str) -> str:
+    """tyro's framed message as one line."""
+    rows = [line.strip("│╭╮╰╯─ ").strip() for line in text.splitlines()]
+    rows = [row for row in rows if row and not row.startswith("For full helptext")]
+    return "; ".join(rows[1:] or rows)  # the first is the frame's title
+
+
+def _split_arguments(
+    argv: list[str], prog: str
+) -> tuple[Path | None, Path | None, bool, bool, list[str]]:
+    """(config file, workdir, smoke, accept changes, what is left for the experiment's fields)."""
+    if not argv or argv[0] in ("-h", "--help"):
+        return None, None, False, False, []
+    if argv[0].startswith("-"):
+        raise UserError(f"the config file comes first; usage: {prog} CONFIG.py --workdir DIR")
+    path, rest = Path(argv[0]), list(argv[1:])
+    workdir: Path | None = None
+    flags = {"--smoke": False, "--accept-changes": False}
+    left: list[str] = []
+    while rest:
+        word = rest.pop(0)
+        if word in flags:
+            flags[word] = True
+        elif word == "--workdir":
+            if not rest or rest[0].startswith("--"):
+                raise UserError("--workdir is given no folder; write --workdir DIR")
+            workdir = Path(rest.pop(0))
+        elif word.startswith("--workdir="):
+            workdir = Path(word.partition("=")[2])
+        else:
+            left.append(word)
+    return path, workdir, flags["--smoke"], flags["--accept-changes"], left
+
+
+def _prepare(workdir: Path) -> None:
+    """What must be set before JAX starts."""
+    # A restart of this run need not compile again.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(workdir).absolute() / "compiled"))
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of each save without a metric

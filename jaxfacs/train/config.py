@@ -1,0 +1,274 @@
+"""What an experiment is: frozen dataclasses, their checks, and their way to JSON and back.
+
+A config file is Python with `get_config() -> Experiment` and `smoke() -> Experiment` (the same
+thing, shrunk until it runs in seconds). A new experiment is a `dataclasses.replace` of an old one.
+"""
+
+import dataclasses
+import json
+import runpy
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxfacs.data.config import DataConfig
+from jaxfacs.errors import UserError
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and what it answers."""
+
+    name: str = "mobilenet3d_v2"
+    """a name of `jaxfacs.models.names()`"""
+    module: str = ""
+    """a Python module to import first: your own, which registers your own network"""
+    width: float = 1.0
+    """multiplier of the channel counts"""
+    dropout: float = 0.2
+    """probability of zeroing a feature before the last layer"""
+    per_frame: bool = False
+    """one answer per frame instead of one per clip"""
+    intensity: bool = False
+    """also predict intensities 0-5"""
+    emotion: bool = False
+    """also predict the emotion, over the record set's list"""
+    options: dict[str, Option] = field(default_factory=dict)
+    """options that this network alone has"""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: one term per output, each divided by its own weight, then summed."""
+
+    occurrence: Literal["bce", "focal", "weighted_asymmetric", "bp_mll"] = "bce"
+    occurrence_scale: float = 1.0
+    label_weights: Literal["none", "positive", "inverse_rate"] = "positive"
+    """from the training split: `positive` weighs an AU's present frames by absent / present (the
+    positive weight of BCE); `inverse_rate` weighs the whole AU by its inverse rate, mean 1
+    (ME-GraphAU)"""
+    max_label_weight: float = 20.0
+    """bound of those weights: one lucky frame of a rare AU must not rule a batch"""
+    focal_gamma: float = 2.0
+    intensity: Literal["mse", "ccc"] = "mse"
+    intensity_scale: float = 1.0
+    emotion_scale: float = 1.0
+    emotion_smoothing: float = 0.0
+    clip_label: Literal["centre", "any"] = "centre"
+    """the label of a clip, for networks that answer once per clip: that of its centre frame, or
+    present if present in any frame (intensity: the highest)"""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimiser and schedule. Epochs are of the training split."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "exponential", "step"] = "cosine"
+    warmup_steps: int = 0
+    """linear from 0 to the learning rate; the schedule begins after it"""
+    final_fraction: float = 0.0
+    """cosine: where it ends, as a share of the learning rate"""
+    decay_factor: float = 0.94
+    """exponential and step: what the rate is multiplied by"""
+    decay_epochs: float = 2.0
+    """exponential: epochs between two decays (a staircase)"""
+    boundaries_epochs: tuple[float, ...] = ()
+    """step: the epochs at which the rate falls"""
+    momentum: float = 0.9
+    """sgd and rmsprop"""
+    nesterov: bool = False
+    b1: float = 0.9
+    b2: float = 0.999
+    rms_decay: float = 0.9
+    """rmsprop: decay of the mean square"""
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    """adamw: decoupled; others: added to the gradient (L2)"""
+    no_decay: str = r"(bias|scale)$"
+    """parameters whose path matches are not decayed"""
+    clip_norm: float = 0.0
+    """global norm to which gradients are clipped; 0: not"""
+    frozen: tuple[str, ...] = ()
+    """regular expressions: parameters whose path matches never move, nor do their statistics"""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    every: int = 500
+    """steps between two checkpoints: how much work may be lost"""
+    latest: int = 2
+    """how many of the newest are kept"""
+    best: int = 1
+    """how many of the best are kept beside them"""
+    metric: str = "mean_average_precision"
+    """the validation metric that says which is best"""
+    mode: Literal["max", "min"] = "max"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    every: int = 500
+    """steps between two evaluations on `data.validation_split`; 0: only after the last step"""
+    batch_size: int = 0
+    """global; 0: as in training"""
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    fsdp: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    """(regular expression, partition) pairs, first match wins: parameters whose path matches are
+    split, e.g. ("fc6/kernel", (None, "data")); all others are replicated"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a run's numbers."""
+
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    steps: int = 10_000
+    """optimiser steps in all"""
+    seed: int = 0
+    """of the parameters and of dropout; `data.seed` is that of the order and the augmentation"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """what the network computes in; parameters, statistics, losses and moments stay float32"""
+    accumulate: int = 1
+    """micro-batches per step: `data.batch_size` is split into so many"""
+    ema: float = 0.0
+    """decay of an exponential moving average of the parameters, which is then what is evaluated
+    and exported; 0: none"""
+    log_every: int = 10
+    """steps whose metrics are averaged into one line"""
+    max_skipped: int = 10
+    """non-finite steps in a row after which the run gives up with exit code 3"""
+    watchdog_s: float = 1800.0
+    """seconds without a finished step after which stacks are printed and the process ends with
+    exit code 4; 0: never"""
+    profile: tuple[int, int] = (0, 0)
+    """first and last step of a profiler trace, written to WORKDIR/profile; (0, 0): none"""
+
+
+# Fields that say how a run is watched and fed, not what it computes: they may change on resume.
+# (data.source may move; that the records are the same is checked by their digest.)
+_WATCHING = ("watchdog_s", "profile", "data.source", "data.threads", "data.workers")
+
+
+def check(experiment: Experiment) -> Experiment:
+    """Returns the experiment, or raises UserError naming the first field that cannot be."""
+    e = experiment
+    at_least_one = {
+        "steps": e.steps,
+        "accumulate": e.accumulate,
+        "log_every": e.log_every,
+        "max_skipped": e.max_skipped,
+        "data.batch_size": e.data.batch_size,
+        "checkpoint.every": e.checkpoint.every,
+        "checkpoint.latest": e.checkpoint.latest,
+    }
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}; give 1 or more")
+    if not 0 <= e.ema < 1:
+        raise UserError(f"ema is {e.ema}; give a decay in [0, 1), 0 for none")
+    if e.optim.learning_rate <= 0:
+        raise UserError(f"optim.learning-rate is {e.optim.learning_rate}; give more than 0")
+    if e.optim.warmup_steps >= e.steps:
+        raise UserError(
+            f"optim.warmup-steps {e.optim.warmup_steps} leave nothing of {e.steps} steps; "
+            "give a shorter warm-up"
+        )
+    if e.data.batch_size % e.accumulate:
+        raise UserError(
+            f"data.batch-size {e.data.batch_size} does not divide into {e.accumulate} "
+            "micro-batches; change --accumulate or --data.batch-size"
+        )
+    return e
+
+
+def load(path: str | Path, *, smoke: bool = False) -> Experiment:
+    """The experiment that a config file describes; `smoke` takes its shrunk form."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"config file {path} does not exist; see configs/ for some that do")
+    wanted = "smoke" if smoke else "get_config"
+    try:
+        names = runpy.run_path(str(path), run_name=f"jaxfacs_config_{path.stem}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"config file {path} fails: {type(error).__name__}: {error}") from error
+    if not callable(names.get(wanted)):
+        raise UserError(f"config file {path} has no function {wanted}(); add one")
+    experiment = names[wanted]()
+    if not isinstance(experiment, Experiment):
+        raise UserError(
+            f"{wanted}() of {path} returns a {type(experiment).__name__}; return an Experiment"
+        )
+    return experiment
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as JSON-able dicts and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment)))
+
+
+def from_json(tree: dict[str, Any]) -> Experiment:
+    """The inverse of `to_json`; a field that this version does not know is refused by name."""
+    return _build(Experiment, tree, "")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines "field: old -> new" for what differs and matters, over two `to_json` trees."""
+    flat_old, flat_new = _flatten(old), _flatten(new)
+    lines = []
+    for name in sorted(flat_old.keys() | flat_new.keys()):
+        before, after = flat_old.get(name, "absent"), flat_new.get(name, "absent")
+        if before != after and name not in _WATCHING:
+            lines.append(f"{name}: {before} -> {after}")
+    return lines
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """`value` out of JSON as the type `hint` says: dataclasses and tuples come back as such."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = typing.get_type_hints(hint)
+        unknown = value.keys() - hints.keys()
+        if unknown:
+            raise UserError(
+                f"config field {where}{min(unknown)} is unknown to this version of jaxfacs; "
+                "use the version that wrote it"
+            )
+        return hint(**{k: _build(hints[k], v, f"{where}{k}.") for k, v in value.items()})
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType) and value is not None:
+        tuples = [a for a in arguments if typing.get_origin(a) is tuple or _is_dataclass_type(a)]
+        return _build(tuples[0], value, where) if tuples else value
+    if origin is tuple and isinstance(value, list):
+        inner = [arguments[0]] * len(value) if arguments[1:] == (...,) else arguments
+        return tuple(_build(h, v, where) for h, v in zip(inner, value, strict=True))
+    return value
+
+
+def _is_dataclass_type(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)

@@ -1,0 +1,95 @@
+"""Runs a network over a split and measures what it says."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxfacs.evaluate import metrics as measures
+from jaxfacs.train import mesh as meshes
+
+Rows = dict[str, np.ndarray]
+
+
+def collect(
+    predict: Callable[..., dict[str, jax.Array]],
+    params: dict,
+    stats: dict,
+    batches: Iterable[dict[str, np.ndarray]],
+    mesh: Mesh,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Rows, dict[str, float]] | None:
+    """Every row of a split once, on every process, and the mean of each loss term.
+
+    Padding is dropped. `stop` is asked after each batch, equally often on every process; once it
+    says yes the answer is None.
+    """
+    gathered: list[dict[str, Any]] = []
+    for local in batches:
+        gathered.append(predict(params, stats, meshes.global_batch(local, mesh)))
+        if len(gathered) > 1:  # one late: the host reads a batch while the device works on the next
+            gathered[-2] = jax.device_get(gathered[-2])
+        if stop():
+            return None
+    gathered = [jax.device_get(rows) for rows in gathered]
+    terms = [k.removeprefix("sum_") for k in gathered[0] if k.startswith("sum_")]
+    losses, counted = {}, set()
+    for name in terms:
+        counted |= {f"sum_{name}", f"weight_{name}"}
+        total, weight = (sum(float(g[f"{k}_{name}"]) for g in gathered) for k in ("sum", "weight"))
+        losses[f"loss_{name}"] = total / weight if weight else float("nan")
+    keys = gathered[0].keys() - counted
+    rows = {key: np.concatenate([g[key] for g in gathered]) for key in sorted(keys)}
+    return _without_padding(rows), losses
+
+
+def measure(rows: Rows, aus: tuple[str, ...], losses: dict[str, float]) -> dict[str, float]:
+    """Flat numbers for the metrics file: means over the AUs, then the AP and F1 of each.
+
+    An AU for which a measure is not defined (never present, never coded) is left out of its mean.
+    """
+    found = dict(losses)
+    if "probability" in rows:
+        truth, p = rows["occurrence"], rows["probability"]
+        table = {
+            "average_precision": measures.average_precision(truth, p),
+            "f1": measures.f1(truth, p),
+            "roc_auc": measures.roc_auc(truth, p),
+            "accuracy": measures.accuracy(truth, p),
+        }
+        known = np.maximum((truth >= 0).sum(0), 1)
+        found["mean_occurrence"] = float(((truth == 1).sum(0) / known).mean())
+        found |= {f"mean_{name}": _mean(values) for name, values in table.items()}
+        for name in ("average_precision", "f1"):
+            found |= {f"{name}_AU{au}": float(v) for au, v in zip(aus, table[name], strict=True)}
+    if "predicted_intensity" in rows:
+        truth, predicted = rows["intensity"], rows["predicted_intensity"]
+        for name in ("icc", "mae", "ccc"):
+            found[f"mean_{name}"] = _mean(getattr(measures, name)(truth, predicted))
+    if "predicted_emotion" in rows:
+        known = rows["emotion"] >= 0
+        right = rows["predicted_emotion"].argmax(-1) == rows["emotion"]
+        found["emotion_accuracy"] = float(right[known].mean()) if known.any() else float("nan")
+    return found
+
+
+def _without_padding(rows: Rows) -> Rows:
+    kept = dict(rows)
+    if "weight" in rows:
+        real = rows["weight"] > 0
+        for key in ("probability", "occurrence", "predicted_intensity", "intensity", "weight"):
+            if key in rows:
+                kept[key] = rows[key][real]
+    if "emotion_weight" in rows:
+        real = rows["emotion_weight"] > 0
+        for key in ("predicted_emotion", "emotion", "emotion_weight"):
+            kept[key] = rows[key][real]
+    return kept
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,159 @@
+"""Builds the parts of a run, in the order in which they depend on each other."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxfacs.data.pipeline import evaluation_batches, experiment_aus, train_batches
+from jaxfacs.data.records import RecordSet, open_set
+from jaxfacs.runtime.clock import Clock
+from jaxfacs.runtime.heartbeat import Heartbeat
+from jaxfacs.runtime.metrics import MetricWriter
+from jaxfacs.runtime.preemption import Preemption
+from jaxfacs.runtime.profile import ProfileWindow
+from jaxfacs.train import evaluation, workdir
+from jaxfacs.train import mesh as meshes
+from jaxfacs.train import state as states
+from jaxfacs.train.checkpoint import Checkpoints, Manifest, new_manifest
+from jaxfacs.train.config import Experiment
+from jaxfacs.train.meter import Meter, tell
+from jaxfacs.train.state import Plan, State
+from jaxfacs.train.step import jit_predict_step, jit_train_step
+from jaxfacs.train.weights import label_weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a run; only what the loop itself changes is not in here."""
+
+    experiment: Experiment
+    aus: tuple[str, ...]
+    manifest: Manifest
+    plan: Plan
+    train_step: Callable[..., tuple[State, dict[str, jax.Array]]]
+    predict_step: Callable[..., dict[str, jax.Array]]
+    batches: Iterator[dict[str, np.ndarray]]
+    validation: Callable[[], Iterator[dict[str, np.ndarray]]]
+    checkpoints: Checkpoints
+    clock: Clock
+    meter: Meter
+    writer: MetricWriter
+    heartbeat: Heartbeat
+    profile: ProfileWindow
+    signals: Preemption
+
+    def evaluate(self, state: State) -> dict[str, float] | None:
+        """Measures the validation split; None if the run is to stop instead."""
+        weights = state["ema"] or state
+        collected = evaluation.collect(
+            self.predict_step,
+            weights["params"],
+            weights["stats"],
+            self.validation(),
+            self.plan.mesh,
+            stop=self.signals.requested,
+        )
+        return (
+            None if collected is None else evaluation.measure(collected[0], self.aus, collected[1])
+        )
+
+    def close(self) -> None:
+        """Ends threads and gives files and signals back."""
+        self.profile.close()
+        self.heartbeat.close()
+        self.writer.close()
+        self.checkpoints.close()
+        self.signals.close()
+
+
+def start(
+    experiment: Experiment, folder: Path, *, accept_changes: bool
+) -> tuple[Run, State, dict[str, Any]]:
+    """Everything ready for the first step: the run, its state, and what the host carried over."""
+    born = time.perf_counter()
+    config = experiment.data
+    processes: dict[str, int] = {
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+    records = open_set(config.source)
+    for split in (config.train_split, config.validation_split):
+        records.require_split(split)
+    mesh = meshes.create()
+    meshes.check_batch(experiment, mesh)
+    aus = experiment_aus(config, records)
+    manifest = _manifest(experiment, records, aus)
+    workdir.claim(folder, manifest, accept_changes=accept_changes)
+
+    plan, init = states.plan(
+        experiment,
+        mesh=mesh,
+        num_aus=len(aus),
+        num_emotions=len(records.emotions),
+        steps_per_epoch=records.splits[config.train_split] / config.batch_size,
+    )
+    weights_A = label_weights(experiment.loss, records.statistics(config.train_split, aus=aus))
+
+    # Where the first state comes from: this run's newest whole checkpoint, else from scratch.
+    checkpoints = Checkpoints(folder, experiment.checkpoint)
+    restored = checkpoints.restore(plan.abstract)
+    state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
+    step = int(state["step"])
+
+    heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
+    clock = Clock(host.get("seconds"))
+    lost = max(heartbeat.last_step - step, 0)
+    clock.add("lost", lost * clock.seconds.get("step", 0.0) / max(step, 1))
+    if step:
+        again = f"; about {lost} steps after it are done again" if lost else ""
+        tell(f"resumed from the checkpoint of step {step}{again}")
+    writer = MetricWriter(
+        folder,
+        # An evaluation that was cut short is done again; its step's own lines stay.
+        keep=lambda row: (
+            row["step"] <= (host.get("evaluated", 0) if row["kind"] == "validation" else step)
+        ),
+        active=processes["process_index"] == 0,
+    )
+    meter = Meter(
+        writer,
+        clock,
+        experiment=experiment,
+        devices=mesh.devices.size,
+        carried=host.get("window"),
+    )
+    run = Run(
+        experiment=experiment,
+        aus=aus,
+        manifest=manifest,
+        plan=plan,
+        train_step=jit_train_step(plan, experiment, label_weight_A=weights_A),
+        predict_step=jit_predict_step(plan, experiment, label_weight_A=weights_A),
+        batches=train_batches(config, start_step=step, records=records, **processes),
+        validation=lambda: evaluation_batches(
+            config,
+            config.validation_split,
+            batch_size=experiment.evaluation.batch_size,
+            records=records,
+            **processes,
+        ),
+        checkpoints=checkpoints,
+        clock=clock,
+        meter=meter,
+        writer=writer,
+        heartbeat=heartbeat,
+        profile=ProfileWindow(folder, experiment.profile),
+        signals=Preemption(),
+    )
+    clock.add("start", time.perf_counter() - born)
+    return run, state, host
+
+
+def _manifest(experiment: Experiment, records: RecordSet, aus: tuple[str, ...]) -> Manifest:
+    data = {"name": records.name, "digest": records.digest, "crop": dict(records.crop)}
+    return new_manifest(experiment, aus=aus, emotions=records.emotions, data=data)

@@ -1,0 +1,301 @@
+"""One step of training and one of evaluation: pure functions, and how they are compiled."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxfacs import models
+from jaxfacs.train import losses
+from jaxfacs.train import mesh as meshes
+from jaxfacs.train.config import Experiment, LossConfig
+from jaxfacs.train.losses import Sum
+from jaxfacs.train.state import Plan, State
+
+Batch = dict[str, Array]
+Metrics = dict[str, Array]
+
+EMA_WARMUP = 10.0  # decay (1 + n) / (10 + n) until it reaches its value, so a young average follows
+
+
+def jit_train_step(
+    plan: Plan, experiment: Experiment, *, label_weight_A: Array | None = None
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """The compiled training step; the state passed in is donated and must not be used again."""
+    return jax.jit(
+        partial(train_step, plan, experiment, label_weight_A),
+        donate_argnums=0,
+        out_shardings=(plan.shardings, meshes.replicated(plan.mesh)),
+    )
+
+
+def jit_predict_step(
+    plan: Plan, experiment: Experiment, *, label_weight_A: Array | None = None
+) -> Callable[[dict, dict, Batch], dict[str, Array]]:
+    """The compiled evaluation step; every process gets the rows of all."""
+    return jax.jit(
+        partial(predict_step, plan, experiment, label_weight_A),
+        out_shardings=meshes.replicated(plan.mesh),
+    )
+
+
+def train_step(
+    plan: Plan, experiment: Experiment, label_weight_A: Array | None, state: State, batch: Batch
+) -> tuple[State, Metrics]:
+    """Takes one optimiser step on `batch`, or none if anything in it is not finite.
+
+    The batch may be cut into micro-batches whose sums are added before the one division, so that
+    the gradient is that of the whole batch. BatchNorm sees each micro-batch by itself, and its
+    running statistics move once for each.
+    """
+    key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
+    parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
+    weights = _term_weights(plan, experiment, state, parts)
+
+    def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
+        outputs, stats = forward(plan, params, stats, part["frames_BTHWC"], dropout_key=key)
+        terms = loss_terms(experiment.loss, outputs, part, label_weight_A)
+        means = {name: total / weights[name] for name, (total, _) in terms.items()}
+        return _scaled(experiment.loss, means), (stats, means)
+
+    def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
+        grads, stats, means = carry
+        index, part = numbered
+        (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
+            state["params"], stats, part, jax.random.fold_in(key, index)
+        )
+        return (_add(grads, part_grads), stats, _add(means, part_means)), None
+
+    zeros = (_zeros(state["params"]), state["stats"], _zeros(weights))
+    indices = jnp.arange(experiment.accumulate)
+    if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
+        (grads, stats, means), _ = add_part(zeros, jax.tree.map(lambda x: x[0], (indices, parts)))
+    else:
+        (grads, stats, means), _ = jax.lax.scan(add_part, zeros, (indices, parts))
+    total = _scaled(experiment.loss, means)
+    grad_norm = optax.global_norm(grads)
+
+    updates, opt_state = plan.tx.update(grads, state["opt_state"], state["params"])
+    stats = jax.tree.map(
+        lambda frozen, old, new: old if frozen else new, plan.frozen_stats, state["stats"], stats
+    )
+    new = {
+        "params": optax.apply_updates(state["params"], updates),
+        "stats": stats,
+        "opt_state": opt_state,
+    }
+    applied = state["step"] - state["skipped"]
+    new["ema"] = _moved_average(experiment.ema, applied, state["ema"], new)
+    # Squares overflow before values do, so a finite norm means finite second moments as well.
+    norms = (total, grad_norm, optax.global_norm(updates), optax.global_norm(stats))
+    finite = jnp.isfinite(jnp.stack(norms)).all()
+    kept = {k: jax.tree.map(partial(jnp.where, finite), new[k], state[k]) for k in new}
+    bad = 1 - finite.astype(jnp.int32)
+    counters = {
+        "step": state["step"] + 1,
+        "skipped": state["skipped"] + bad,
+        "skipped_in_row": (state["skipped_in_row"] + 1) * bad,
+    }
+    metrics = {
+        "loss": total,
+        **{f"loss_{name}": mean for name, mean in means.items() if len(means) > 1},
+        "grad_norm": grad_norm,
+        "learning_rate": plan.schedule(applied),
+        "skipped": counters["skipped"],
+        "skipped_in_row": counters["skipped_in_row"],
+    }
+    return {**kept, **counters}, metrics
+
+
+def predict_step(
+    plan: Plan,
+    experiment: Experiment,
+    label_weight_A: Array | None,
+    params: dict,
+    stats: dict,
+    batch: Batch,
+) -> dict[str, Array]:
+    """What the network says of a batch beside what is true of it.
+
+    Returns rows, one per clip or per (clip, frame): `probability` and `occurrence` (N, A), where
+    the network has them `predicted_intensity` and `intensity` (N, A), `weight` (N,) 0 for padding;
+    one per clip: `predicted_emotion` (B, E) probabilities and `emotion` (B,), `emotion_weight`,
+    `index` (B,); and `sum_*`, `weight_*`: the terms of the loss.
+    """
+    outputs, _ = forward(plan, params, stats, batch["frames_BTHWC"])
+    labels = labels_for(experiment.loss, outputs, batch)
+    rows: dict[str, Array] = {"index": batch["index_B"]}
+    if "occurrence" in outputs or "probability" in outputs:
+        p = _probability(outputs)
+        rows["probability"] = p.reshape(-1, p.shape[-1])
+        rows["occurrence"] = labels["occurrence"].reshape(-1, p.shape[-1])
+        rows["weight"] = jnp.repeat(batch["weight_B"], rows["probability"].shape[0] // p.shape[0])
+    if "intensity" in outputs:
+        predicted = outputs["intensity"]
+        rows["predicted_intensity"] = predicted.reshape(-1, predicted.shape[-1])
+        rows["intensity"] = labels["intensity"].reshape(-1, predicted.shape[-1])
+    if "emotion" in outputs:
+        rows["predicted_emotion"] = jax.nn.softmax(outputs["emotion"].astype(jnp.float32))
+        rows["emotion"] = batch["emotion_B"]
+        rows["emotion_weight"] = batch["weight_B"]
+    for name, (total, weight) in loss_terms(
+        experiment.loss, outputs, batch, label_weight_A
+    ).items():
+        rows[f"sum_{name}"], rows[f"weight_{name}"] = total, weight
+    return rows
+
+
+def forward(
+    plan: Plan,
+    params: dict,
+    stats: dict,
+    frames_BTHWC: Array,
+    *,
+    dropout_key: Array | None = None,
+) -> tuple[dict[str, Array], dict]:
+    """Normalises uint8 frames on the device and runs the network; trains it if a key is given."""
+    x_BTHWC = (frames_BTHWC.astype(jnp.float32) - jnp.asarray(plan.mean_3)) / jnp.asarray(
+        plan.std_3
+    )
+    return models.apply(
+        plan.graphdef,
+        params,
+        stats,
+        x_BTHWC,
+        train=dropout_key is not None,
+        dropout_key=dropout_key,
+    )
+
+
+def labels_for(config: LossConfig, outputs: dict[str, Array], batch: Batch) -> Batch:
+    """The AU labels in the form the network answers in: per clip (B, A) or per frame (B, T', A).
+
+    Where a network has fewer frames than the clip, an answer has the label of the middle of the
+    frames it stands for.
+    """
+    found = {}
+    for name in ("occurrence", "intensity"):
+        answer = outputs.get(name, outputs.get("probability"))
+        label_BTA = batch[f"{name}_BTA"]
+        if answer is None:
+            continue
+        if answer.ndim == 3:
+            length, frames = answer.shape[1], label_BTA.shape[1]
+            middles = [(2 * i + 1) * frames // (2 * length) for i in range(length)]
+            found[name] = label_BTA[:, jnp.asarray(middles)]
+        elif config.clip_label == "centre":
+            found[name] = label_BTA[:, label_BTA.shape[1] // 2]
+        else:
+            found[name] = _any_frame(label_BTA)
+    return found
+
+
+def loss_terms(
+    config: LossConfig, outputs: dict[str, Array], batch: Batch, label_weight_A: Array | None
+) -> dict[str, Sum]:
+    """The (sum, weight) of every term that the network's outputs allow."""
+    labels, weight_B = labels_for(config, outputs, batch), batch["weight_B"]
+    terms: dict[str, Sum] = {}
+    if "occurrence" in outputs or "probability" in outputs:
+        y = labels["occurrence"]
+        table: dict[str, Callable[[], Sum]] = {
+            "bce": lambda: losses.bce(
+                _logits(outputs), y, positive_weight_A=label_weight_A, weight_B=weight_B
+            ),
+            "focal": lambda: losses.focal(
+                _logits(outputs),
+                y,
+                gamma=config.focal_gamma,
+                positive_weight_A=label_weight_A,
+                weight_B=weight_B,
+            ),
+            "weighted_asymmetric": lambda: losses.weighted_asymmetric(
+                _probability(outputs), y, label_weight_A=label_weight_A, weight_B=weight_B
+            ),
+            "bp_mll": lambda: losses.bp_mll(_logits(outputs), y, weight_B=weight_B),
+        }
+        terms["occurrence"] = table[config.occurrence]()
+    if "intensity" in outputs:
+        function = {"mse": losses.mse, "ccc": losses.ccc_loss}[config.intensity]
+        terms["intensity"] = function(outputs["intensity"], labels["intensity"], weight_B=weight_B)
+    if "emotion" in outputs:
+        terms["emotion"] = losses.softmax_cross_entropy(
+            outputs["emotion"],
+            batch["emotion_B"],
+            smoothing=config.emotion_smoothing,
+            weight_B=weight_B,
+        )
+    return terms
+
+
+def _term_weights(plan: Plan, experiment: Experiment, state: State, parts: Batch) -> Metrics:
+    """The weight of every loss term over all micro-batches, before any of them is run.
+
+    A weight depends on labels alone, so outputs of zeros give it; XLA drops the rest.
+    """
+    first = jax.tree.map(lambda x: x[0], parts)
+    forms, _ = jax.eval_shape(
+        partial(forward, plan), state["params"], state["stats"], first["frames_BTHWC"]
+    )
+
+    def weights(part: Batch) -> Metrics:
+        terms = loss_terms(experiment.loss, _zeros(forms), part, None)
+        return {name: weight for name, (_, weight) in terms.items()}
+
+    labels = {k: v for k, v in parts.items() if k != "frames_BTHWC"}
+    return jax.tree.map(lambda w: jnp.maximum(w.sum(), 1.0), jax.vmap(weights)(labels))
+
+
+def _interleave(k: int, x: Array) -> Array:
+    """(B, ...) -> (k, B/k, ...), micro-batch j holding rows j, j + k, ...
+
+    Not rows j B/k onwards: those lie on one part of the devices and would have to move.
+    """
+    return x.reshape(x.shape[0] // k, k, *x.shape[1:]).swapaxes(0, 1)
+
+
+def _moved_average(decay: float, applied: Array, ema: dict, new: State) -> dict:
+    if not ema:
+        return {}
+    d = jnp.minimum(decay, (1.0 + applied) / (EMA_WARMUP + applied))
+    return jax.tree.map(lambda e, x: d * e + (1.0 - d) * x, ema, {k: new[k] for k in ema})
+
+
+def _any_frame(label_BTA: Array) -> Array:
+    """The highest label over the frames; unknown if none is known, or if an unknown could be 1."""
+    highest = label_BTA.max(axis=1)
+    could_be = (label_BTA < 0).any(axis=1) & (highest <= 0)
+    return jnp.where(could_be, -jnp.ones_like(highest), highest)
+
+
+def _scaled(config: LossConfig, means: Metrics) -> Array:
+    scale = {
+        "occurrence": config.occurrence_scale,
+        "intensity": config.intensity_scale,
+        "emotion": config.emotion_scale,
+    }
+    return sum((scale[name] * mean for name, mean in means.items()), jnp.zeros(()))
+
+
+def _logits(outputs: dict[str, Array]) -> Array:
+    if "occurrence" in outputs:
+        return outputs["occurrence"]
+    return losses.probability_to_logit(outputs["probability"])
+
+
+def _probability(outputs: dict[str, Array]) -> Array:
+    if "probability" in outputs:
+        return outputs["probability"]
+    return losses.logit_to_probability(outputs["occurrence"])
+
+
+def _zeros(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+
+
+def _add(left: Any, right: Any) -> Any:
+    return jax.tree.map(jnp.add, left, right)

@@ -1,0 +1,57 @@
+"""The work directory belongs to one experiment: its config.json says which."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxfacs.errors import UserError
+from jaxfacs.train import config as configs
+from jaxfacs.train.meter import tell
+
+
+def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> None:
+    """Writes config.json, or compares it: a run that changes midway is one run no more.
+
+    Raises UserError listing every field that differs, unless told to accept it, in which case the
+    list is printed and config.json is replaced.
+    """
+    path = Path(workdir) / "config.json"
+    if path.exists():
+        try:
+            old = json.loads(path.read_text())
+            changes = configs.differences(old["experiment"], manifest["experiment"])
+            changes += configs.differences(_origin(old), _origin(manifest))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read ({error}); give another --workdir") from error
+        if changes and not accept_changes:
+            raise UserError(
+                f"{workdir} holds a run with another config ({'; '.join(changes)}); give it the "
+                "same, another --workdir, or --accept-changes to go on with the new one"
+            )
+        for change in changes:
+            tell(f"changed by --accept-changes: {change}")
+    if jax.process_index() == 0:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+        os.replace(temporary, path)
+
+
+def make(workdir: Path) -> None:
+    """Makes the folder, or raises UserError saying why it cannot be."""
+    try:
+        Path(workdir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make --workdir {workdir} ({error.strerror}); give a folder you may write to"
+        ) from error
+
+
+def _origin(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "aus": manifest["aus"],
+        "emotions": manifest["emotions"],
+        "records": manifest["data"]["digest"],
+    }
