@@ -113,6 +113,8 @@ def sample_person(subject: int, *, head: Head) -> Person:
     labels, offsets = [], []
     for au, sigma in _REST_SIGMA.items():
         offset = float(np.clip(rng.normal(0, sigma), -_REST_LIMIT, _REST_LIMIT))
+        if au in ("17", "23"):  # the other way they would part the lips
+            offset = abs(offset)
         for label in ("L" + au, "R" + au) if au in PAIRED else (au,):
             labels.append(label)
             offsets.append(offset)

@@ -9,6 +9,7 @@ products of actions.
 Units are centimetres. +x points to the SUBJECT'S left, +y up, +z out of the face.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -182,12 +183,15 @@ def deform_clip(
         for i, label in enumerate(labels)
         if np.any(intensity_TS[:, i])
     }
+    open_T = np.zeros(frames)
+    closed = {side: np.clip(weight.get(side + "43", open_T), 0, 1) for side in "LR"}
+    _meet_lids(head, weight)
     rows = [(weight[label], head.shapes[label]) for label in weight]
     for corrective in head.correctives:
         if all(label in weight for label in corrective.labels):
             product = np.prod([np.maximum(weight[x], 0) for x in corrective.labels], axis=0)
             rows.append((product, corrective.shape_V3))
-    rows += _gaze_rows(head, weight, gaze_T2)
+    rows += _gaze_rows(head, closed, gaze_T2)
     posed = np.broadcast_to(neutral_V3, (frames, *neutral_V3.shape)).astype(np.float32)
     if rows:
         weights_TS = np.stack([w for w, _ in rows], axis=1).astype(np.float32)
@@ -219,17 +223,44 @@ def rotation(pose_deg: Sequence[float] | np.ndarray) -> np.ndarray:
     return (about_y @ about_x @ about_z).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=4)
+def _lid_shares(head: Head) -> dict[str, float]:
+    """Action -> how much of the way from open to closed eyes it goes by itself at intensity 5."""
+
+    def aperture(shape_V3: np.ndarray | float) -> float:
+        marks = landmarks_of(head, head.vertices_V3 + shape_V3)
+        return float((marks[[43, 44], 1] - marks[[47, 46], 1]).mean())
+
+    whole = aperture(0.0) - aperture(head.shapes["L43"])
+    return {au: (aperture(0.0) - aperture(head.shapes["L" + au])) / whole for au in ("6", "7")}
+
+
+def _meet_lids(head: Head, weight: dict[str, np.ndarray]) -> None:
+    """Makes closing lids meet and not cross, changing weights in place.
+
+    What squinting (6, 7) has closed already is left out of the closure, and the upper lid is
+    raised (5) only as far as the eye is open.
+    """
+    for side in "LR":
+        closing = weight.get(side + "43")
+        if closing is None:
+            continue
+        squint = sum(share * weight.get(side + au, 0.0) for au, share in _lid_shares(head).items())
+        if side + "5" in weight:
+            weight[side + "5"] = weight[side + "5"] * (1 - np.clip(closing, 0, 1))
+        weight[side + "43"] = closing * np.clip(1 - squint, 0, 1)
+
+
 def _gaze_rows(
-    head: Head, weight: Mapping[str, np.ndarray], gaze_T2: np.ndarray
+    head: Head, closed: Mapping[str, np.ndarray], gaze_T2: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lids follow the eye, less so the more they are closed already."""
     rows = []
     yaw, pitch = gaze_T2[:, 0] / GAZE_FULL_DEG, gaze_T2[:, 1] / GAZE_FULL_DEG
     for side in "LR":
-        closed = np.clip(weight.get(f"{side}43", np.zeros(len(gaze_T2))), 0, 1)
         for name, amount in (("left", yaw), ("right", -yaw), ("up", pitch), ("down", -pitch)):
             shape = head.gaze_shapes.get(side + name)
-            amount = np.clip(amount, 0, 1) * (1 - closed)
+            amount = np.clip(amount, 0, 1) * (1 - closed[side])
             if shape is not None and amount.any():
                 rows.append((amount, shape))
     return rows

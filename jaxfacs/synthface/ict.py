@@ -20,7 +20,7 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.progress import track
 from jaxfacs.synthface import ict_tables as tables
-from jaxfacs.synthface.heads import PAIRED, PARTS, SHAPES, Corrective, Eye, Head
+from jaxfacs.synthface.heads import PAIRED, PARTS, SHAPES, Eye, Head
 
 NEUTRAL = "generic_neutral_mesh"
 INDICES = "vertex_indices.json"
@@ -75,7 +75,7 @@ def _find_folder(path: Path) -> Path:
 
 def _shape_names() -> list[str]:
     names = {shape for recipe in tables.RECIPES.values() for shape, _, _ in recipe}
-    names |= {shape for _, shape, _, _ in tables.CORRECTIVES} | set(tables.GAZE_SHAPES.values())
+    names |= set(tables.GAZE_SHAPES.values())
     sided = {name.format(s=side) for name in names for side in "LR"}
     return sorted(sided)
 
@@ -183,7 +183,7 @@ def _assemble(
 ) -> Head:
     neutral = raw[NEUTRAL].copy()
     offsets = {name: raw[name] - neutral for name in _shape_names()}
-    regions = _regions(neutral, landmarks, offsets)
+    regions = _regions(neutral, landmarks)
 
     def shape(recipe: tables.Recipe, side: str) -> np.ndarray:
         total = np.zeros_like(neutral)
@@ -196,11 +196,6 @@ def _assemble(
         label: shape(tables.RECIPES[label.lstrip("LR")], label[0] if label[0] in "LR" else "")
         for label in SHAPES
     }
-    correctives = [
-        Corrective(tuple(x.format(s=side) for x in actions), shape(((name, weight, region),), side))
-        for actions, name, weight, region in tables.CORRECTIVES
-        for side in "LR"
-    ]
     eyes = tuple(_eye(side, neutral, offsets) for side in "RL")
     for eye in eyes:
         _look_ahead(eye, neutral)
@@ -232,7 +227,6 @@ def _assemble(
         masks={name: mask[kept] for name, mask in masks.items()},
         wrinkles=_wrinkles(neutral[kept], kept),
         eyes=tuple(_reindexed(eye, index_of) for eye in eyes),  # type: ignore[arg-type]
-        correctives=tuple(Corrective(c.labels, c.shape_V3[kept]) for c in correctives),
         gaze_shapes={key: offsets[name][kept] for key, name in tables.GAZE_SHAPES.items()},
     )
 
@@ -344,9 +338,7 @@ def _lid_weight(side: str, offsets: dict[str, np.ndarray]) -> np.ndarray:
     return _smoothstep(0.03, 0.35, np.linalg.norm(offsets[f"eyeBlink_{side}"], axis=1))
 
 
-def _regions(
-    neutral: np.ndarray, landmarks: np.ndarray, offsets: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def _regions(neutral: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """The regions of ict_tables.RECIPES: name + side ("" for actions without one) -> V."""
     lips = _smoothstep(-0.9, -0.1, _lip_depth(neutral, landmarks))
     regions = {}
@@ -355,8 +347,6 @@ def _regions(
         regions["lips" + side] = lips
         regions["off_lips" + side] = 1 - lips
         regions["medial" + side] = 1 - _smoothstep(1.2, 2.8, np.abs(neutral[:, 0]))
-        if side:
-            regions["lids" + side] = _lid_weight(side, offsets)
     return {name: region.astype(np.float32) for name, region in regions.items()}
 
 

@@ -84,15 +84,6 @@ RECIPES: dict[str, Recipe] = {
     "43": (("eyeBlink_{s}", 1.0, ""),),
 }
 
-# Products of actions, on each side: (actions, shape, weight, region). A closed eye has no aperture
-# left to narrow: without these the lower lid would climb over the upper one.
-CORRECTIVES: tuple[tuple[tuple[str, ...], str, float, str], ...] = (
-    (("{s}43", "{s}7"), "eyeSquint_{s}", -1.0, "lids"),
-    (("{s}43", "{s}7"), "eyeBlink_{s}", -0.12, "lids"),
-    (("{s}43", "{s}6"), "cheekSquint_{s}", -0.4, "lids"),
-    (("{s}43", "{s}5"), "eyeWide_{s}", -1.6, "lids"),
-)
-
 # Lids that follow the eye. "In" is towards the nose.
 GAZE_SHAPES: dict[str, str] = {
     "Lup": "eyeLookUp_L",
