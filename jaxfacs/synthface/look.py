@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Linear RGB reflectance of skin without pigment, and absorbance per unit of either pigment.
-_DERMIS = np.array([0.86, 0.74, 0.65], np.float32)
+_DERMIS = np.array([0.84, 0.70, 0.60], np.float32)
 _MELANIN = np.array([0.31, 0.46, 0.63], np.float32)
 _HAEMOGLOBIN = np.array([0.06, 0.48, 0.40], np.float32)
 
@@ -112,7 +112,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     """Draws a person. Every draw is made whatever the branch, so that no trait shifts the next."""
     # Even over the logarithm: tones differ by ratio of pigment.
     melanin = float(np.exp(rng.uniform(np.log(0.2), np.log(5.5))))
-    haemoglobin = float(rng.uniform(0.14, 0.46))
+    haemoglobin = float(rng.uniform(0.18, 0.5))
     hair_rgb = _draw_pigment(rng, [(rgb, most) for _, rgb, most in _HAIR], _HAIR_SHARE, melanin)
     iris_rgb = _draw_pigment(rng, _IRIS, _IRIS_SHARE, melanin)
     hair = str(rng.choice(HAIR_STYLES, p=_HAIR_STYLE_SHARE))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jaxfacs.synthface import canvas as canvases
 from jaxfacs.synthface.canvas import (
     EYE_ROWS,
     EYE_SPAN,
@@ -70,14 +69,14 @@ def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     blood = look.haemoglobin * (1 + 0.16 * look.blotches * noise_V2[:, 1])
     nose = np.exp(-(np.linalg.norm(at - corners[30], axis=1) ** 2) / 2 / 0.9**2)
     ear = np.clip((np.abs(at[:, 0]) - np.abs(corners[[0, 16], 0]).mean()) / 0.8, 0, 1)
-    blood = blood + look.haemoglobin * (0.45 * masks["cheek"] + 0.4 * nose + 0.35 * ear)
+    blood = blood + look.haemoglobin * (0.6 * masks["cheek"] + 0.6 * nose + 0.5 * ear)
     melanin = melanin * (1 + 0.14 * masks["lid"] - 0.1 * masks["cheek"])
     blood = blood + 0.08 * masks["lid"]
     lip = masks["lip"]
     # Lips: thin skin with little melanin over much blood.
     lip_melanin = 0.25 + 0.72 * look.melanin
     skin = skin_rgb(melanin, blood)
-    red = skin_rgb(np.full(len(lip), lip_melanin), 0.8 + 0.6 * look.haemoglobin + 0 * lip)
+    red = skin_rgb(np.full(len(lip), lip_melanin), 1.15 + 0.8 * look.haemoglobin + 0 * lip)
     red = red * (0.9 + 0.05 * noise_V2[:, 1:])
     if look.lip_rgb is not None:
         red += look.lip_paint * (np.array(look.lip_rgb) - red)
@@ -92,10 +91,6 @@ def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     gloss = look.oil * gloss * (1 - 0.5 * masks["neck"])
     gloss = gloss * (1 - lip) + lip * (1.4 + 1.6 * look.lip_paint)
     part = sheet.part_V
-    clothed = at[:, 1] < corners[8, 1] - 5.2 - 0.25 * (at[:, 2] - at[:, 2].mean()).clip(-6, 6)
-    clothed &= part == canvases.SKIN
-    clothed &= masks["neck"] > 0.2
-    albedo[clothed], gloss[clothed] = look.clothes_rgb, 0.0
     for kind, rgb, shine in (
         (SCLERA, (1.0, 1.0, 1.0), 1.0),
         (IRIS, (1.0, 1.0, 1.0), 1.0),
@@ -160,7 +155,7 @@ def _spot(image: np.ndarray, x: float, y: float, radius: float, value: float) ->
 def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> None:
     """Scalp, brows, beard, the lash line and liner, blended over the skin in place."""
     hair = np.array(look.hair_rgb, np.float32)
-    cover = _scalp(rng, sheet, look)
+    cover = scalp(sheet, look)
     _blend(skin_HW3, cover, hair / base)
     cover = _brows(rng, sheet, look)
     _blend(skin_HW3, cover, np.array(look.brow_rgb, np.float32) / base)
@@ -185,11 +180,12 @@ def _line(image, points, value, width_cm, sheet) -> None:
     cv2.polylines(image, [np.round(points * 8).astype(np.int32)], False, value, thickness, 16, 3)
 
 
-def _scalp(rng, sheet: Canvas, look: Look) -> np.ndarray:
+def scalp(sheet: Canvas, look: Look) -> np.ndarray:
     """How much hair covers each texel of the scalp, ragged along the hairline."""
     mask = sheet.masks["hair"]
     if look.hair in ("bald", "cap"):
         return mask * 0.04
+    rng = np.random.default_rng((look.seed, 5))
     ragged = rng.standard_normal((SKIN_ROWS // 6, WIDTH // 2)).astype(np.float32)
     ragged = cv2.resize(ragged, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_LINEAR)
     height = cv2.GaussianBlur(mask, (0, 0), 0.35 * sheet.texel)
@@ -231,27 +227,46 @@ def _brows(rng, sheet: Canvas, look: Look) -> np.ndarray:
     return np.clip(density * soft + 0.75 * strokes * np.minimum(1, 2.2 * near), 0, 0.95)
 
 
+def _beard_ground(sheet: Canvas) -> np.ndarray:
+    """Where beards grow: jaw, chin, upper lip, the top of the neck; not the lips."""
+    marks, texel = sheet.landmarks_68x2, sheet.texel
+    cm = np.array([texel, texel], np.float32)
+    below = [marks[i] + (0, 2.2 * texel) for i in range(13, 3, -1)]
+    cheek_r = [marks[1], marks[2] + (0.8, 0.2) * cm, marks[48] + (-1.7, -0.3) * cm]
+    cheek_l = [marks[54] + (1.7, -0.3) * cm, marks[14] + (-0.8, 0.2) * cm, marks[15]]
+    moustache = [marks[48] + (-0.6, -0.9) * cm, marks[31] + (0.1, 0.35) * cm]
+    moustache += [marks[33] + (0, 0.3) * cm, marks[35] + (-0.1, 0.35) * cm]
+    moustache += [marks[54] + (0.6, -0.9) * cm]
+    outline = np.array([*cheek_r, *moustache, *cheek_l, marks[14], *below, marks[2]])
+    ground = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    cv2.fillPoly(ground, [np.round(outline * 8).astype(np.int32)], 255, 16, 3)
+    lips = np.round(marks[48:60] * 8).astype(np.int32)
+    cv2.fillPoly(ground, [lips], 0, 16, 3)
+    cv2.polylines(ground, [lips], True, 0, max(1, round(0.22 * texel)), 16, 3)
+    return cv2.GaussianBlur(ground, (0, 0), 0.16 * texel).astype(np.float32) / 255
+
+
 def _beard(rng, sheet: Canvas, look: Look) -> np.ndarray:
     """How much beard covers each texel."""
     if look.beard == "none":
         return np.zeros((SKIN_ROWS, WIDTH), np.float32)
-    mask = np.clip(sheet.masks["beard"] - sheet.masks["lip"] * 1.5, 0, 1)
+    mask = _beard_ground(sheet)
     marks, texel = sheet.landmarks_68x2, sheet.texel
-    v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
     if look.beard == "moustache":
+        v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
         middle = (marks[33] + marks[51]) / 2
         across, down = (u - middle[0]) / texel, (v - middle[1]) / texel - 0.1
         droop = down - 0.06 * across**2
         mask = mask * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
     grain = rng.standard_normal((SKIN_ROWS, WIDTH)).astype(np.float32)
+    ragged = cv2.GaussianBlur(rng.standard_normal(grain.shape), (0, 0), 4).astype(np.float32)
     if look.beard in ("full", "moustache"):
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7, sigmaY=2.5) * 3.2
-        ragged = cv2.GaussianBlur(rng.standard_normal(grain.shape), (0, 0), 4).astype(np.float32)
-        cover = np.clip((mask - 0.35 + 0.9 * ragged) / 0.3, 0, 1)
-        return cover * np.clip(0.72 + 0.18 * grain, 0, 0.97) * (0.6 + 0.4 * look.beard_amount)
+        cover = np.clip((mask - 0.42 + 1.6 * ragged) / 0.5, 0, 1)
+        return cover * np.clip(0.74 + 0.16 * grain, 0, 0.97) * (0.6 + 0.4 * look.beard_amount)
     dots = np.clip(cv2.GaussianBlur(grain, (0, 0), 0.6) * 1.6 + 0.1, 0, 1)
     strength = {"shadow": 0.16, "stubble": 0.42}[look.beard] * look.beard_amount
-    return mask * strength * (0.55 + 0.9 * dots)
+    return mask * np.clip(1 + 3 * ragged, 0.4, 1.5) * strength * (0.55 + 0.9 * dots)
 
 
 def _strands(rng) -> np.ndarray:

@@ -6,13 +6,25 @@ face; the shoulders stay while the head turns.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from jaxfacs.synthface.canvas import EYE_ROWS, HAIR_ROWS, HEIGHT, SKIN_ROWS, WIDTH, Canvas
+from jaxfacs.synthface import paint as painting
+from jaxfacs.synthface.canvas import (
+    EYE_ROWS,
+    HAIR,
+    HAIR_ROWS,
+    HEIGHT,
+    SKIN,
+    SKIN_ROWS,
+    WIDTH,
+    Canvas,
+)
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.look import Look
 from jaxfacs.synthface.paint import vertex_normals
 
+HAIRY = ("short", "full", "long")
 PLAIN_UV = (EYE_ROWS * 2.0, HEIGHT - EYE_ROWS / 2)  # the white patch of the atlas
 
 
@@ -33,7 +45,8 @@ class Prop:
 def props(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> list[Prop]:
     """All that this look wears."""
     made = [shoulders(head, neutral_V3, sheet, look)]
-    if look.hair in ("short", "full", "long", "cap"):
+    own_hair = bool(np.any(head.part_F == HAIR))
+    if look.hair == "cap" or (look.hair in HAIRY and not own_hair):
         made.append(hair_shell(head, neutral_V3, sheet, look))
     if look.hair == "long":
         made.append(curtain(head, neutral_V3, sheet, look))
@@ -45,31 +58,39 @@ def props(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> list
 def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
     """The scalp lifted by the thickness of the hair, nothing at the hairline."""
     rng = np.random.default_rng((look.seed, 3))
-    mask = head.masks["hair"]
-    inside = (mask[head.triangles_F3] > 0.35).all(axis=1) & (head.part_F == 0)
+    cloth = look.hair == "cap"
+    # The shell starts inside the painted hairline, so that its stepped edge does not show.
+    cover = sheet.masks["hair"] if cloth else painting.scalp(sheet, look)
+    inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=round(0.12 * sheet.texel))
+    texel = np.round(sheet.uv_V2).astype(int)
+    texel_u = np.clip(texel[:, 0], 0, inner.shape[1] - 1)
+    texel_v = np.clip(texel[:, 1], 0, inner.shape[0] - 1)
+    inside = (inner[texel_v, texel_u] > 0.6)[head.triangles_F3].all(axis=1)
+    inside &= (head.masks["hair"][head.triangles_F3] > 0.3).all(axis=1) & (head.part_F == SKIN)
     used, triangles = np.unique(head.triangles_F3[inside], return_inverse=True)
     normals = vertex_normals(neutral_V3, head.triangles_F3)[used]
     at = neutral_V3[used] / sheet.unit
-    lift = np.clip((mask[used] - 0.4) / 0.6, 0, 1)
-    cloth = look.hair == "cap"
+    # Rises within two centimetres of the edge.
+    rise = cv2.GaussianBlur(inner, (0, 0), (0.5 if cloth else 0.9) * sheet.texel)
+    rise = np.clip((rise[texel_v, texel_u][used] - 0.45) / 0.5, 0, 1) ** 0.8
     thick = 0.5 if cloth else look.hair_thickness
-    wave = rng.normal(0, 1.1 if not cloth else 0.3, (3, 6))
+    wave = rng.normal(0, 0.3 if cloth else 0.9, (3, 6))
     lumps = np.cos(at @ wave + rng.uniform(0, 6, 6)).sum(axis=1) / 3.5
     top = np.clip((at[:, 1] - neutral_V3[head.landmarks_68[27], 1] / sheet.unit) / 8, 0, 1)
     style = 1.35 if look.hair == "full" else 0.8
-    lift = thick * lift * (0.55 + style * top + (0 if cloth else 0.18) * lumps) * sheet.unit
+    lift = thick * rise * (0.45 + style * top + (0 if cloth else 0.15) * lumps) + 0.04
     uv = sheet.uv_V2[used].copy()
     uv[:, 1] = SKIN_ROWS + 4 + (HAIR_ROWS - 8) * uv[:, 1] / SKIN_ROWS
     if cloth:
         uv[:] = PLAIN_UV
     return Prop(
-        vertices_N3=(neutral_V3[used] + normals * lift[:, None]).astype(np.float32),
+        vertices_N3=(neutral_V3[used] + normals * (lift * sheet.unit)[:, None]).astype(np.float32),
         triangles_M3=triangles.reshape(-1, 3).astype(np.int32),
         albedo_3=look.clothes_rgb if cloth else look.hair_rgb,
         gloss=0.0 if cloth else 0.5,
         uv_N2=uv,
         hairy=not cloth,
-        two_sided=False,
+        two_sided=True,
         turns=1.0,
     )
 
@@ -161,18 +182,23 @@ def glasses(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> li
 def shoulders(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
     """Clothes from the neck to below the picture."""
     unit = sheet.unit
-    chin = neutral_V3[head.landmarks_68[8]]
-    body = neutral_V3[(head.masks["neck"] > 0.5)]
-    middle_z = body[:, 2].mean() if len(body) else chin[2] - 7 * unit
-    t = np.linspace(0, 1, 14)[:, None]
+    top = neckline(head, neutral_V3, sheet)
+    skin = sheet.part_V == SKIN
+    ring = neutral_V3[skin & (np.abs(neutral_V3[:, 1] - top) < 0.8 * unit)]
+    middle_z = (ring[:, 2].min() + ring[:, 2].max()) / 2
+    neck_x = np.abs(ring[:, 0]).max() + 0.35 * unit
+    neck_z = np.ptp(ring[:, 2]) / 2 + 0.35 * unit
+    t = np.linspace(0, 1, 18)[:, None]
     around = np.linspace(0, 2 * np.pi, 41)[:-1]
-    out = np.clip(t * 1.35, 0, 1)
-    half_x = unit * (6.6 + (19.0 - 6.6) * np.sin(out * np.pi / 2) ** 1.15)
-    half_z = unit * (6.2 + (10.0 - 6.2) * out)
-    y = chin[1] - unit * (5.0 + 5.5 * np.clip(t * 1.35, 0, 1) ** 1.7 + 14 * np.clip(t - 0.74, 0, 1))
+    out = np.clip(t * 1.3, 0, 1)
+    # A collar stands for a centimetre, then the shoulders slope.
+    half_x = neck_x + (19.5 * unit - neck_x) * np.sin(out * np.pi / 2) ** 1.1
+    half_z = neck_z + (11.0 * unit - neck_z) * np.sin(out * np.pi / 2)
+    drop = 0.6 * np.clip(t * 8, 0, 1) + 5.2 * out**1.8 + 30 * np.clip(t - 0.77, 0, 1)
+    # A neckline is lower in front.
+    y = top - unit * (drop + 1.3 * (np.cos(around) - 0.2) * (1 - 0.5 * out))
     x = half_x * np.sin(around)
     z = middle_z + half_z * np.cos(around)
-    y = y - unit * 1.6 * np.cos(around) * (1 - 0.4 * out)  # a neckline is lower in front
     rows, columns = x.shape
     grid = np.arange(rows * columns).reshape(rows, columns)
     a, b = grid[:-1], grid[1:]
@@ -189,6 +215,12 @@ def shoulders(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> 
         two_sided=True,
         turns=0.15,
     )
+
+
+def neckline(head: Head, neutral_V3: np.ndarray, sheet: Canvas) -> float:
+    """Height of the collar, cm: below the chin, but not below a short neck's end."""
+    lowest = neutral_V3[sheet.part_V == SKIN, 1].min()
+    return max(float(neutral_V3[head.landmarks_68[8], 1]) - 3.8 * sheet.unit, lowest + sheet.unit)
 
 
 def _tube(path_K3: np.ndarray, closed: bool, radius: float, look: Look) -> Prop:

@@ -8,6 +8,7 @@ the stage; what is constant for a head model is in its `canvas`.
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,8 @@ class Stage:
     attributes_VC: np.ndarray
     smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
     eye_axis: tuple[int, int]
+    lashes_L3: np.ndarray
+    lash_V: np.ndarray
     atlas_HW3: np.ndarray
     crease_KHW3: np.ndarray
     background_HW3: np.ndarray
@@ -105,7 +108,7 @@ def prepare(
     sheet = canvases.canvas(head)
     coat = painting.paint(head, sheet, look)
     props = tuple(wardrobe.props(head, neutral_V3, sheet, look))
-    keep = _visible(head, sheet)
+    keep = _visible(head, neutral_V3, sheet, look)
     triangles = [head.triangles_F3[keep]]
     material = [head.part_F[keep]]
     two_sided = [np.isin(head.part_F[keep], (LASHES, canvases.HAIR))]
@@ -154,6 +157,8 @@ def prepare(
             head.triangles_F3[np.isin(head.part_F, (SKIN, TEETH, MOUTH, canvases.HAIR))]
         ),
         eye_axis=tuple(_axis_vertex(head, eye) for eye in head.eyes),
+        lashes_L3=head.triangles_F3[head.part_F == LASHES],
+        lash_V=_lash_cover(head, neutral_V3, sheet, look),
         atlas_HW3=atlas,
         crease_KHW3=sheet.crease_KHW3.reshape(len(sheet.creases), -1),
         background_HW3=scene.background(view, fine),
@@ -231,6 +236,7 @@ def draw(
         open_N=open_N,
         shadow_N=rows[:, _SHADOW],
     )
+    _lashes(stage, seen, xy, inverse, linear, fine)
     image = stage.background_HW3.copy()
     image.reshape(-1, 3)[seen.pixel_N] = scene.expose(linear, stage.scene)
     image = cv2.resize(image, (stage.size, stage.size), interpolation=cv2.INTER_AREA)
@@ -259,9 +265,13 @@ def _tables() -> shade.Materials:
     return shade.materials()
 
 
-def _visible(head: Head, sheet: Canvas) -> np.ndarray:
-    """Drops the backs of the eyeballs."""
-    keep = np.ones(len(head.part_F), bool)
+def _visible(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> np.ndarray:
+    """Drops the backs of the eyeballs, what clothes cover, and hair that this look lacks."""
+    keep = head.part_F != LASHES  # drawn apart, see `_lashes`
+    if look.hair not in wardrobe.HAIRY:
+        keep &= head.part_F != canvases.HAIR
+    below = neutral_V3[:, 1] < wardrobe.neckline(head, neutral_V3, sheet) - 3.5 * sheet.unit
+    keep &= ~below[head.triangles_F3].all(axis=1)
     eye = np.isin(head.part_F, (SCLERA, IRIS))
     middle = np.array([canvases.EYE_ROWS / 2, canvases.HEIGHT - canvases.EYE_ROWS / 2])
     off = np.linalg.norm(sheet.uv_V2 - middle, axis=1) / (canvases.EYE_ROWS / 2) * EYE_SPAN
@@ -271,6 +281,42 @@ def _visible(head: Head, sheet: Canvas) -> np.ndarray:
     if sclera_over_iris.any():  # an opaque cornea; the iris is painted on it
         keep[head.part_F == IRIS] = False
     return keep
+
+
+def _lash_cover(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> np.ndarray:
+    """How dark the lashes are at each vertex: thick at the root, nothing at the tip."""
+    cover = np.zeros(len(neutral_V3), np.float32)
+    lashes = np.flatnonzero(sheet.part_V == LASHES)
+    for first in (36, 42):
+        lids = neutral_V3[head.landmarks_68[first : first + 6]]
+        t = np.linspace(0, 1, 12)[:, None]
+        for row, most in ((lids[:4], 1.0), (lids[[3, 4, 5, 0]], 0.35)):
+            line = np.concatenate([p + t * (q - p) for p, q in itertools.pairwise(row)])
+            gap = np.linalg.norm(neutral_V3[lashes, None] - line[None], axis=2).min(axis=1)
+            root = most * look.lash * np.exp(-((gap / (0.42 * sheet.unit)) ** 2))
+            cover[lashes] = np.maximum(cover[lashes], root)
+    return cover
+
+
+def _lashes(stage: Stage, seen: raster.Raster, xy, inverse, linear_N3, fine: int) -> None:
+    """Darkens what lies behind the lashes, in place. Single lashes are thinner than a pixel."""
+    if not len(stage.lashes_L3):
+        return
+    over = raster.rasterize(
+        xy,
+        inverse,
+        stage.lashes_L3,
+        height=fine,
+        width=fine,
+        two_sided_F=np.ones(len(stage.lashes_L3), bool),
+    )
+    corner, weight = raster.barycentric(over, xy, inverse, stage.lashes_L3, width=fine)
+    at = np.minimum(np.searchsorted(seen.pixel_N, over.pixel_N), len(seen.pixel_N) - 1)
+    # A hair's breadth of slack: roots lie in the lid.
+    front = over.inverse_depth_N > seen.inverse_depth_N[at] * 0.998
+    front &= seen.pixel_N[at] == over.pixel_N
+    cover = (stage.lash_V[corner] * weight).sum(axis=1)
+    linear_N3[at[front]] *= 1 - 0.9 * cover[front, None]
 
 
 def _axis_vertex(head: Head, eye) -> int:
@@ -328,7 +374,7 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
         table_VC[:total, _SHADOW] = canvases.shadow(vertices_V3, casts, towards @ turn_33, unit)
     table_VC[:total, _NORMAL] = normals @ turn_33.T
     start = total
-    for prop, prop_normals in zip(stage.props, stage.prop_normals, strict=True):
+    for prop_normals in stage.prop_normals:
         rows = slice(start, start + len(prop_normals))
         table_VC[rows, _NORMAL] = prop_normals @ turn_33.T
         start += len(prop_normals)

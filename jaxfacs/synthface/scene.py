@@ -206,7 +206,7 @@ def _bokeh(rng, image, first, second) -> None:
     side = len(image)
     for _ in range(rng.integers(12, 40)):
         layer = np.zeros_like(image)
-        x, y, r = rng.integers(0, side, 2).tolist() + [int(rng.integers(2, 8))]
+        x, y, r = rng.integers((0, 0, 2), (side, side, 8)).tolist()
         colour = second * rng.uniform(0.2, 0.9) + rng.uniform(0, 0.2, 3)
         cv2.circle(layer, (x, y), r, _three(colour), -1, cv2.LINE_AA)
         image += layer * rng.uniform(0.2, 0.8)
