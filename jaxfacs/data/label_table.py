@@ -89,7 +89,7 @@ def read(path: Path) -> LabelTable:
     roles = _roles(header, path)
     au_columns, ignored = _au_columns(header, roles, path)
     rows = [_row(line, cells, roles, path) for line, cells in lines]
-    aus = tuple(dict.fromkeys(label for label, _ in au_columns))
+    aus = tuple(sorted({label for label, _ in au_columns}, key=_by_number))
     values = {
         (label, kind): [_value(cells[i], path, line, header[i]) for line, cells in lines]
         for (label, kind), i in au_columns.items()
@@ -225,6 +225,11 @@ def _value(cell: str, path: Path, line: int, column: str) -> float:
             "use 0/1, 0-5, A-E, or nothing (or 9, 999, -1) for unknown"
         )
     return value
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    side, number = facs.split_label(label)
+    return number, side
 
 
 def _labels(

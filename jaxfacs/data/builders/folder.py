@@ -115,6 +115,8 @@ def build(
             raise UserError(f"no frame could be used: {_summary(skipped)}; see {table_path}")
         _write_skipped(records.folder / "skipped.csv", skipped)
     print(f"{out}: {made} of {len(table.rows)} frames, {len(table.aus)} AUs")
+    for split in sorted(set(split_of.values()) - set(records.splits)):
+        print(f"{split} is empty: none of its subjects has a frame that could be used")
     if skipped:
         print(f"left out: {_summary(skipped)}; each is listed in {out / 'skipped.csv'}")
     if table.ignored:

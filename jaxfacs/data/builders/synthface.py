@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxfacs import __version__
 from jaxfacs.data import schema, splits, writer
-from jaxfacs.data.crops import CropSettings, face_crops
+from jaxfacs.data.crops import NO_DETECTOR, CropSettings, face_crops
 from jaxfacs.data.parallel import ordered_map
 from jaxfacs.errors import UserError
 from jaxfacs.progress import track
@@ -24,6 +24,9 @@ CLIPS_PER_SUBJECT = 4
 # A face fills about half of a rendered frame: rendered at this multiple of the crop, nothing is
 # magnified.
 RENDER_RATIO = 2
+# The Haar cascade's square against the box of the 68 landmarks: side over width, and how far its
+# middle lies above, in sides. Medians of 60 near-frontal renders; they spread by 4 % and 2 %.
+HAAR_SIDE, HAAR_RAISE = 1.285, 0.19
 
 
 def build(
@@ -90,16 +93,16 @@ def build(
         description=DESCRIPTION,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
     )  # fmt: skip
-    missed = 0
+    found = 0
     with writer.writing(out, info) as records:
         rendered = ordered_map(job, range(clips), workers=workers)
         for i, clip in enumerate(track(rendered, label="rendering", total=clips, unit="clip")):
             records.write(split_of[f"{i % people}"], clip)
-            missed += int((~clip.found_T).sum())
+            found += int(clip.found_T.sum())
     total = clips * frames
-    print(f"{out}: {clips} clips of {min(people, clips)} people, {total} frames")
-    if detector != "none":
-        print(f"the detector found the face in {total - missed} of {total} frames")
+    print(f"{out}: {clips} clips of {people} people, {total} frames")
+    if detector != NO_DETECTOR:
+        print(f"the detector found the face in {found} of {total} frames")
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,11 @@ class RenderJob:
         )
         return schema.Clip(
             clip_id=f"{self.seed}-{number:06d}",
-            subject=f"{self.seed}-{person:05d}",
+            subject=made.subject,
             frames=[writer.encode_jpeg(c.frame_HWC, quality=self.quality) for c in cuts],
             occurrence_TA=made.occurrence_TA,
             intensity_TA=made.intensity_TA,
-            emotion=synthface.EMOTIONS.index(made.emotion),
+            emotion=synthface.EMOTIONS.index(made.emotion) if made.emotion else -1,
             timestamps_T=np.arange(self.frames) / self.fps,
             box_T4=np.stack([c.box_4 for c in cuts]),
             found_T=np.array([c.found for c in cuts]),
@@ -149,8 +152,9 @@ class RenderJob:
 def as_haar_square(points_68x2: np.ndarray) -> np.ndarray:
     """The square that the Haar cascade would draw, float32 (x, y, side, side), from landmarks."""
     low, high = points_68x2.min(0), points_68x2.max(0)
-    side = float((high - low).max())
-    return np.array([*((low + high - side) / 2), side, side], np.float32)
+    side = HAAR_SIDE * float(high[0] - low[0])
+    centre_2 = (low + high) / 2 - (0, HAAR_RAISE * side)
+    return np.array([*(centre_2 - side / 2), side, side], np.float32)
 
 
 def _mixed(*key: int) -> int:
