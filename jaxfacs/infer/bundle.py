@@ -1,0 +1,244 @@
+"""The bundle: one file that holds a network ready to run, and where it came from.
+
+    MODEL.jaxfacs    ZIP, stored without compression, with exactly these members
+      manifest.json     what the network reads and answers, and its origin; carries its own sha256
+      network.stablehlo the function, exported by jax.export with a symbolic batch size
+      weights.npz       its parameters by name, no pickled objects
+
+The exported function maps (weights, frames_BTHWC uint8 RGB) to a dict with `probability` (B, A) or
+(B, T, A) and, where the network has them, `intensity` (0 to 5, same shape) and `emotion`
+(probabilities, B×E); here T is the number of answers. Normalisation and sigmoid are inside.
+
+Every member's sha256 is compared before anything in it is used. Reading a bundle runs no code of
+its author but the exported array program, which can touch nothing but its inputs.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxfacs.errors import UserError
+from jaxfacs.infer.files import replacing
+
+FORMAT = 1
+MANIFEST, NETWORK, WEIGHTS = "manifest.json", "network.stablehlo", "weights.npz"
+# Sizes beyond these are no network of ours: they would only fill the memory.
+_MAX_BYTES = {MANIFEST: 16 << 20, NETWORK: 512 << 20, WEIGHTS: 8 << 30}
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock in the file: the same network, the same bytes
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network reads.
+
+    Attributes:
+      frames: T of a clip. size: side of its square frames in pixels.
+      stride: step between a clip's frames, in frames of a film of `fps` frames a second.
+      fps: of the films it was trained on; None: unknown, every film is taken as it is.
+      answers: the frames of the clip that the network's answers are about: one for a network that
+        answers once per clip, else in rising order.
+    """
+
+    frames: int
+    size: int
+    stride: int = 1
+    fps: float | None = None
+    answers: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        object.__setattr__(self, "answers", tuple(self.answers))
+        if min(self.frames, self.size, self.stride, len(self.answers)) < 1:
+            raise ValueError(f"{self} describes no clip")
+        if not all(0 <= a < self.frames for a in self.answers):
+            raise ValueError(f"answers {self.answers} lie outside a clip of {self.frames} frames")
+
+    @property
+    def per_frame(self) -> bool:
+        return len(self.answers) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that was read and found whole.
+
+    Attributes:
+      path: the file.
+      input: see `InputSpec`.
+      aus: labels of the answers, as in "12" or "L12".
+      emotions: names of the network's own emotion output; empty if it has none.
+      thresholds_A: float64, probability from which an AU counts as present.
+      crop: how faces are cut out: detector, margin, size.
+      emotion_mapper: JSON of an AU-to-emotion mapper, or None.
+      function: the exported program, serialised.
+      weights: name -> array.
+      manifest: all of manifest.json.
+    """
+
+    path: Path
+    input: InputSpec
+    aus: tuple[str, ...]
+    emotions: tuple[str, ...]
+    thresholds_A: np.ndarray
+    crop: Mapping[str, Any]
+    emotion_mapper: Mapping[str, Any] | None
+    function: bytes
+    weights: Mapping[str, np.ndarray]
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the manifest, which holds those of all other parts."""
+        return self.manifest["sha256"]
+
+
+def write(
+    path: str | Path,
+    *,
+    function: bytes,
+    weights: Mapping[str, np.ndarray],
+    input: InputSpec,
+    aus: tuple[str, ...],
+    emotions: tuple[str, ...] = (),
+    thresholds: Mapping[str, float] | None = None,
+    crop: Mapping[str, Any] | None = None,
+    emotion_mapper: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a bundle, whole or not at all; returns its path.
+
+    Args:
+      path: the file, by custom *.jaxfacs.
+      function: `jax.export.export(...)(...).serialize()` of the function described above.
+      weights: its first argument, a flat dict.
+      input, aus, emotions, crop, emotion_mapper: see `Bundle`.
+      thresholds: AU -> threshold in (0, 1); 0.5 where not given.
+      about: JSON-able, kept as it is: model card, config, data digest, version.
+    """
+    path = Path(path)
+    parts = {NETWORK: function, WEIGHTS: _pack(weights)}
+    manifest = {
+        "format": FORMAT,
+        "input": {**vars(input), "answers": list(input.answers)},
+        "aus": list(aus),
+        "emotions": list(emotions),
+        "thresholds": {a: _checked_threshold(a, (thresholds or {}).get(a, 0.5)) for a in aus},
+        "crop": dict(crop or {}),
+        "emotion_mapper": emotion_mapper,
+        "about": dict(about or {}),
+        "parts": {
+            name: {"sha256": hashlib.sha256(part).hexdigest(), "bytes": len(part)}
+            for name, part in parts.items()
+        },
+    }
+    text = json.dumps(_sealed(manifest), indent=1, sort_keys=True, allow_nan=False).encode()
+    with replacing(path) as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+            for name, part in {MANIFEST: text, **parts}.items():
+                file.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), part)
+    return path
+
+
+def read(path: str | Path) -> Bundle:
+    """Reads a bundle and checks every part of it.
+
+    Raises:
+      UserError: the file is missing, not a bundle, of a newer format, or damaged; says which part.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no model file {path}; make one with: jaxfacs export")
+    try:
+        with zipfile.ZipFile(path) as file:
+            manifest = _read_manifest(path, file)
+            parts = {name: _read_part(path, file, manifest, name) for name in (NETWORK, WEIGHTS)}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged or no jaxfacs model ({error}); copy or export it again"
+        ) from error
+    try:
+        return Bundle(
+            path=path,
+            input=InputSpec(**manifest["input"]),
+            aus=tuple(manifest["aus"]),
+            emotions=tuple(manifest["emotions"]),
+            thresholds_A=np.array([manifest["thresholds"][a] for a in manifest["aus"]]),
+            crop=manifest["crop"],
+            emotion_mapper=manifest["emotion_mapper"],
+            function=parts[NETWORK],
+            weights=_unpack(parts[WEIGHTS]),
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no valid jaxfacs model ({error}); export it again") from error
+
+
+def _read_manifest(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
+    text = _member(path, file, MANIFEST)
+    try:
+        manifest = json.loads(text)
+        version = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, MANIFEST) from error
+    if version != FORMAT:
+        raise UserError(
+            f"{path} has bundle format {version}, this jaxfacs reads {FORMAT}; "
+            "update jaxfacs or export the model again"
+        )
+    if manifest != _sealed({k: v for k, v in manifest.items() if k != "sha256"}):
+        raise _damaged(path, MANIFEST)
+    return manifest
+
+
+def _read_part(path: Path, file: zipfile.ZipFile, manifest: dict[str, Any], name: str) -> bytes:
+    part = _member(path, file, name)
+    if hashlib.sha256(part).hexdigest() != manifest["parts"][name]["sha256"]:
+        raise _damaged(path, name)
+    return part
+
+
+def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        info = file.getinfo(name)
+    except KeyError as error:
+        raise UserError(f"{path} is no jaxfacs model: it has no {name}; export it again") from error
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > _MAX_BYTES[name]:
+        raise _damaged(path, name)
+    try:
+        return file.read(info)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise _damaged(path, name) from error
+
+
+def _damaged(path: Path, part: str) -> UserError:
+    return UserError(f"{path} is damaged: {part} is not what was written; copy or export it again")
+
+
+def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(manifest, sort_keys=True, allow_nan=False)
+    return {**manifest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _checked_threshold(au: str, value: float) -> float:
+    """Rounded as the probabilities of the table are, so that the table can be recomputed."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"threshold of AU {au} is {value}, not a probability")
+    return min(max(round(float(value), 4), 0.0001), 0.9999)
+
+
+def _pack(weights: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in sorted(weights.items())})
+    return buffer.getvalue()
+
+
+def _unpack(part: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(part), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
