@@ -138,7 +138,7 @@ def _slopes(creases: list[np.ndarray], texel: float) -> np.ndarray:
     maps = np.zeros((len(creases), SKIN_ROWS // CREASE_SCALE, WIDTH // CREASE_SCALE, 3), np.float32)
     step_cm = CREASE_SCALE / texel
     for out, height in zip(maps, creases, strict=True):
-        height = cv2.GaussianBlur(height, (0, 0), 0.7)
+        height = cv2.GaussianBlur(height, (0, 0), 1.1)
         out[..., 0] = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=0.1 / 8 / step_cm)
         out[..., 1] = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=0.1 / 8 / step_cm)
         out[..., 2] = np.maximum(-height, 0)

@@ -1,6 +1,6 @@
 """Paints a person: colour and gloss per vertex, and the fine detail in the atlas.
 
-The colour of a point is vertex colour × atlas value × 2: broad tints (lips, flush, nostrils) ride
+The colour of a point is vertex colour × atlas value: broad tints (lips, flush, nostrils) ride
 on the mesh, hairs, freckles, stubble and the eye are drawn in the atlas.
 """
 
@@ -28,10 +28,13 @@ from jaxfacs.synthface.canvas import (
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.look import Look, skin_rgb
 
+ATLAS_ONE = 2048
+
 
 @dataclass(frozen=True, eq=False)
 class Paint:
-    """albedo_V3 linear RGB, gloss_V strength of the shine, atlas uint8 RGB with 128 = 1."""
+    """albedo_V3 linear RGB, gloss_V strength of the shine, atlas uint16 RGB
+    with ATLAS_ONE = 1 (fair hair over deep skin is many times brighter, so 8 bits are too few)."""
 
     albedo_V3: np.ndarray
     gloss_V: np.ndarray
@@ -49,7 +52,7 @@ def paint(head: Head, sheet: Canvas, look: Look) -> Paint:
     _paint_hairs(rng, atlas[:SKIN_ROWS], sheet, look, base)
     atlas[SKIN_ROWS : SKIN_ROWS + HAIR_ROWS] = _strands(rng)[..., None]
     atlas[HEIGHT - EYE_ROWS :, :EYE_ROWS] = _eye(rng, look)
-    return Paint(albedo, gloss, np.clip(atlas * 128, 0, 255).astype(np.uint8))
+    return Paint(albedo, gloss, np.clip(atlas * ATLAS_ONE, 0, 65535).astype(np.uint16))
 
 
 def _cloud(rng: np.random.Generator, points_V3: np.ndarray) -> np.ndarray:
@@ -172,7 +175,7 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
 
 
 def _blend(image_HW3: np.ndarray, cover_HW: np.ndarray, rgb: np.ndarray) -> None:
-    image_HW3 += cover_HW[..., None] * (np.minimum(rgb, 1.9) - image_HW3)
+    image_HW3 += cover_HW[..., None] * (rgb - image_HW3)
 
 
 def _line(image, points, value, width_cm, sheet) -> None:
@@ -275,7 +278,7 @@ def _strands(rng) -> np.ndarray:
     fine = cv2.resize(fine, (WIDTH, HAIR_ROWS), interpolation=cv2.INTER_CUBIC)
     broad = rng.standard_normal((HAIR_ROWS // 16, WIDTH // 8)).astype(np.float32)
     broad = cv2.resize(broad, (WIDTH, HAIR_ROWS), interpolation=cv2.INTER_CUBIC)
-    return np.clip(1 + 0.28 * fine + 0.25 * broad, 0.3, 1.9)
+    return np.clip(1 + 0.22 * fine + 0.14 * broad, 0.4, 1.7)
 
 
 def _eye(rng, look: Look) -> np.ndarray:

@@ -30,13 +30,23 @@ PLAIN_UV = (EYE_ROWS * 2.0, HEIGHT - EYE_ROWS / 2)  # the white patch of the atl
 
 @dataclass(frozen=True, eq=False)
 class Prop:
-    """A mesh with its paint. turns: 1 moves with the head, 0.15 hardly (shoulders)."""
+    """A mesh with its paint.
+
+    Attributes:
+      vertices_N3, triangles_M3: as in Head.
+      albedo_3, gloss, uv_N2: paint; the atlas varies it.
+      edge_N: None, or how far inside the hair a vertex lies: 0.5 is the ragged edge.
+      hairy: shaded as hair.
+      two_sided: seen from behind too.
+      turns: 1 moves with the head, less hardly (shoulders).
+    """
 
     vertices_N3: np.ndarray
     triangles_M3: np.ndarray
     albedo_3: tuple[float, float, float]
     gloss: float
     uv_N2: np.ndarray
+    edge_N: np.ndarray | None
     hairy: bool
     two_sided: bool
     turns: float
@@ -56,29 +66,32 @@ def props(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> list
 
 
 def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
-    """The scalp lifted by the thickness of the hair, nothing at the hairline."""
+    """The scalp (and a fringe) lifted by the thickness of the hair, ragged at its edge."""
     rng = np.random.default_rng((look.seed, 3))
     cloth = look.hair == "cap"
-    # The shell starts inside the painted hairline, so that its stepped edge does not show.
-    cover = sheet.masks["hair"] if cloth else painting.scalp(sheet, look)
-    inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=round(0.12 * sheet.texel))
-    texel = np.round(sheet.uv_V2).astype(int)
-    texel_u = np.clip(texel[:, 0], 0, inner.shape[1] - 1)
-    texel_v = np.clip(texel[:, 1], 0, inner.shape[0] - 1)
-    inside = (inner[texel_v, texel_u] > 0.6)[head.triangles_F3].all(axis=1)
-    inside &= (head.masks["hair"][head.triangles_F3] > 0.3).all(axis=1) & (head.part_F == SKIN)
+    if cloth:
+        cover = sheet.masks["hair"]
+    else:
+        cover = np.maximum(painting.scalp(sheet, look), _fringe(rng, sheet, look))
+    soft = cv2.GaussianBlur(cover, (0, 0), 0.3 * sheet.texel)
+    deep = cv2.GaussianBlur(cover, (0, 0), 1.0 * sheet.texel)
+    texel = np.clip(np.round(sheet.uv_V2).astype(int), 0, np.array(cover.shape[::-1]) - 1)
+    edge_V = soft[texel[:, 1], texel[:, 0]]
+    ears = np.abs(neutral_V3[:, 0]) > np.abs(neutral_V3[head.landmarks_68[[0, 16]], 0]).max()
+    low = neutral_V3[:, 1] < neutral_V3[head.landmarks_68[27], 1] + 1.5 * sheet.unit
+    edge_V[(ears & low) | (sheet.part_V != SKIN)] = 0
+    inside = (edge_V > 0.08)[head.triangles_F3].all(axis=1)
     used, triangles = np.unique(head.triangles_F3[inside], return_inverse=True)
     normals = vertex_normals(neutral_V3, head.triangles_F3)[used]
     at = neutral_V3[used] / sheet.unit
     # Rises within two centimetres of the edge.
-    rise = cv2.GaussianBlur(inner, (0, 0), (0.5 if cloth else 0.9) * sheet.texel)
-    rise = np.clip((rise[texel_v, texel_u][used] - 0.45) / 0.5, 0, 1) ** 0.8
+    rise = np.clip((deep[texel[:, 1], texel[:, 0]][used] - 0.3) / 0.6, 0, 1) ** 0.7
     thick = 0.5 if cloth else look.hair_thickness
     wave = rng.normal(0, 0.3 if cloth else 0.9, (3, 6))
     lumps = np.cos(at @ wave + rng.uniform(0, 6, 6)).sum(axis=1) / 3.5
     top = np.clip((at[:, 1] - neutral_V3[head.landmarks_68[27], 1] / sheet.unit) / 8, 0, 1)
-    style = 1.35 if look.hair == "full" else 0.8
-    lift = thick * rise * (0.45 + style * top + (0 if cloth else 0.15) * lumps) + 0.04
+    style = 1.2 if look.hair == "full" else 0.7
+    lift = thick * rise * (0.25 + (style + 0.2) * top + (0 if cloth else 0.15) * lumps) + 0.12
     uv = sheet.uv_V2[used].copy()
     uv[:, 1] = SKIN_ROWS + 4 + (HAIR_ROWS - 8) * uv[:, 1] / SKIN_ROWS
     if cloth:
@@ -89,10 +102,30 @@ def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) ->
         albedo_3=look.clothes_rgb if cloth else look.hair_rgb,
         gloss=0.0 if cloth else 0.5,
         uv_N2=uv,
+        edge_N=edge_V[used],
         hairy=not cloth,
         two_sided=True,
         turns=1.0,
     )
+
+
+def _fringe(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndarray:
+    """Hair over the forehead, never down to the brows: their wrinkles carry AU 1, 2 and 4."""
+    cover = np.zeros((SKIN_ROWS, WIDTH), np.float32)
+    clear = rng.uniform(1.1, 2.6)
+    sweep = rng.normal(0, 0.35)
+    if look.hair == "short" or rng.random() < 0.5:
+        return cover
+    marks, texel = sheet.landmarks_68x2, sheet.texel
+    brow = marks[17:27]
+    u = np.arange(WIDTH)
+    across = (u - marks[27, 0]) / texel
+    bottom = brow[:, 1].min() - texel * (clear + sweep * across * 0.5 - 0.04 * across**2)
+    half = np.abs(across) < (np.ptp(brow[:, 0]) / texel / 2 + 0.8)
+    rows = np.arange(SKIN_ROWS)[:, None]
+    highest = brow[:, 1].min() - 7 * texel
+    cover[(rows < bottom) & (rows > highest) & half] = 1.0
+    return cover
 
 
 def curtain(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Prop:
@@ -129,6 +162,9 @@ def curtain(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Pr
         albedo_3=look.hair_rgb,
         gloss=0.5,
         uv_N2=np.stack([u, v], -1).reshape(-1, 2).astype(np.float32),
+        edge_N=np.broadcast_to(np.clip(2.6 - 2.4 * t, 0, 1), x.shape)
+        .reshape(-1)
+        .astype(np.float32),
         hairy=True,
         two_sided=True,
         turns=1.0,
@@ -211,6 +247,7 @@ def shoulders(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> 
         albedo_3=look.clothes_rgb,
         gloss=0.0,
         uv_N2=np.tile(np.array(PLAIN_UV, np.float32), (len(vertices), 1)),
+        edge_N=None,
         hairy=False,
         two_sided=True,
         turns=0.15,
@@ -247,6 +284,7 @@ def _tube(path_K3: np.ndarray, closed: bool, radius: float, look: Look) -> Prop:
         albedo_3=look.glasses_rgb,
         gloss=1.5,
         uv_N2=np.tile(np.array(PLAIN_UV, np.float32), (len(vertices), 1)),
+        edge_N=None,
         hairy=False,
         two_sided=True,
         turns=1.0,

@@ -7,6 +7,7 @@ or `render(...)` for both. What is constant over a clip (paint, background, hair
 the stage; what is constant for a head model is in its `canvas`.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ class Stage:
     triangles_F3: np.ndarray
     material_F: np.ndarray
     two_sided_F: np.ndarray
+    ragged_F: np.ndarray
     cavity_F: np.ndarray
     attributes_VC: np.ndarray
     smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -80,13 +82,14 @@ class Stage:
 
 
 # Columns of the per-vertex table that pixels interpolate.
-_NORMAL, _ALBEDO, _GLOSS, _OPEN, _SHADOW, _UV = (
+_NORMAL, _ALBEDO, _GLOSS, _OPEN, _SHADOW, _UV, _EDGE = (
     slice(0, 3),
     slice(3, 6),
     6,
     7,
     8,
     slice(9, 11),
+    11,
 )
 _COLUMNS = 12
 
@@ -116,15 +119,19 @@ def prepare(
     table = [np.zeros((total, _COLUMNS), np.float32)]
     table[0][:, _ALBEDO], table[0][:, _GLOSS] = coat.albedo_V3, coat.gloss_V
     table[0][:, _OPEN], table[0][:, _UV] = sheet.occlusion_V, sheet.uv_V2
+    ragged = [np.zeros(int(keep.sum()), bool)]
     prop_normals = []
     for prop in props:
         rows = np.zeros((len(prop.vertices_N3), _COLUMNS), np.float32)
         rows[:, _ALBEDO], rows[:, _GLOSS], rows[:, _OPEN] = prop.albedo_3, prop.gloss, 0.9
         rows[:, _UV] = prop.uv_N2
+        if prop.edge_N is not None:
+            rows[:, _EDGE] = prop.edge_N
         table.append(rows)
         triangles.append(prop.triangles_M3 + total)
         kind = canvases.HAIR if prop.hairy else shade.CLOTH
         material.append(np.full(len(prop.triangles_M3), kind, np.uint8))
+        ragged.append(np.full(len(prop.triangles_M3), prop.edge_N is not None))
         two_sided.append(np.full(len(prop.triangles_M3), prop.two_sided))
         prop_normals.append(painting.vertex_normals(prop.vertices_N3, prop.triangles_M3))
         total += len(rows)
@@ -151,6 +158,7 @@ def prepare(
         triangles_F3=triangles,
         material_F=material,
         two_sided_F=np.concatenate(two_sided),
+        ragged_F=np.concatenate(ragged),
         cavity_F=np.isin(material, (MOUTH, TEETH)),
         attributes_VC=np.concatenate(table),
         smooth=_smoothing(
@@ -204,15 +212,13 @@ def draw(
     xy[:, 0] = stage.shift_2[0] + stage.focal * at[:, 0] * inverse
     xy[:, 1] = stage.shift_2[1] - stage.focal * at[:, 1] * inverse
 
-    triangles, material, two_sided = stage.triangles_F3, stage.material_F, stage.two_sided_F
+    shown = ~stage.ragged_F
     if _lips_closed(stage, vertices_V3):
-        outside = ~stage.cavity_F
-        triangles, material, two_sided = triangles[outside], material[outside], two_sided[outside]
-    seen = raster.rasterize(xy, inverse, triangles, height=fine, width=fine, two_sided_F=two_sided)
-    corner, weight = raster.barycentric(seen, xy, inverse, triangles, width=fine)
-    rows = table[corner[:, 0]] * weight[:, :1]
-    rows += table[corner[:, 1]] * weight[:, 1:2]
-    rows += table[corner[:, 2]] * weight[:, 2:]
+        shown &= ~stage.cavity_F
+    seen = _find(stage, xy, inverse, np.flatnonzero(shown), fine)
+    if stage.ragged_F.any():
+        seen = _over(seen, _comb(stage, table, xy, inverse, fine))
+    rows = _interpolate(stage, table, seen, xy, inverse, fine)
 
     normal = rows[:, _NORMAL]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
@@ -220,16 +226,16 @@ def draw(
     normal[behind, 2] *= -1
     open_N = rows[:, _OPEN]
     albedo = rows[:, _ALBEDO] * shade.look_up(stage.atlas_HW3, rows[:, _UV])
-    albedo *= 1 / 128
+    albedo *= 1 / painting.ATLAS_ONE
     creases = _creases(stage, wrinkles or {})
     if creases is not None:
         bump = shade.look_up(creases, rows[:, _UV] * (1 / canvases.CREASE_SCALE))
         normal = shade.bend(normal, bump[:, :2], turn[:, 1])
-        open_N = open_N * np.clip(1 - bump[:, 2], 0.3, 1)
+        open_N = open_N * np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
     linear = shade.shade(
         stage.tables,
         stage.scene,
-        material_N=material[seen.triangle_N],
+        material_N=stage.material_F[seen.triangle_N],
         normal_N3=normal,
         albedo_N3=albedo,
         gloss_N=rows[:, _GLOSS],
@@ -258,6 +264,47 @@ def render(
     """One picture: `prepare` and `draw`. For clips call those, which is ten times faster."""
     neutral = head.vertices_V3 if neutral_V3 is None else neutral_V3
     return draw(prepare(head, neutral, look, view, size=size), vertices_V3, wrinkles, pose_6)
+
+
+def _find(stage: Stage, xy, inverse, triangles_S: np.ndarray, fine: int) -> raster.Raster:
+    """Rasterises some of the triangles; the numbers in the answer are those of the stage."""
+    seen = raster.rasterize(
+        xy,
+        inverse,
+        stage.triangles_F3[triangles_S],
+        height=fine,
+        width=fine,
+        two_sided_F=stage.two_sided_F[triangles_S],
+    )
+    return dataclasses.replace(seen, triangle_N=triangles_S[seen.triangle_N].astype(np.int32))
+
+
+def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine: int):
+    corner, weight = raster.barycentric(seen, xy, inverse, stage.triangles_F3, width=fine)
+    rows = table_VC[corner[:, 0]] * weight[:, :1]
+    rows += table_VC[corner[:, 1]] * weight[:, 1:2]
+    rows += table_VC[corner[:, 2]] * weight[:, 2:]
+    return rows
+
+
+def _comb(stage: Stage, table_VC, xy, inverse, fine: int) -> raster.Raster:
+    """The pixels of hair, with its edges torn along the strands."""
+    hair = _find(stage, xy, inverse, np.flatnonzero(stage.ragged_F), fine)
+    rows = _interpolate(stage, table_VC[:, _UV.start :], hair, xy, inverse, fine)
+    strand = shade.look_up(stage.atlas_HW3, rows[:, :2])[:, 1] * (1 / painting.ATLAS_ONE) - 1
+    kept = rows[:, 2] + 0.8 * strand > 0.5
+    return raster.Raster(hair.pixel_N[kept], hair.triangle_N[kept], hair.inverse_depth_N[kept])
+
+
+def _over(below: raster.Raster, above: raster.Raster) -> raster.Raster:
+    """Both, by depth."""
+    pixel = np.concatenate([below.pixel_N, above.pixel_N])
+    triangle = np.concatenate([below.triangle_N, above.triangle_N])
+    inverse = np.concatenate([below.inverse_depth_N, above.inverse_depth_N])
+    order = np.lexsort((inverse, pixel))
+    last = np.append(np.diff(pixel[order]) > 0, True)
+    order = order[last]
+    return raster.Raster(pixel[order], triangle[order], inverse[order])
 
 
 @functools.lru_cache(maxsize=1)
