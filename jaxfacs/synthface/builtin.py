@@ -50,25 +50,13 @@ class Body:
 
 
 PIECES = ("skin", "eyeball", "lid_margin", "lashes", "mouth", "upper_teeth", "upper_gum",
-          "lower_teeth", "lower_gum", "tongue", "ear", "hair")  # fmt: skip
-
-
-def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices_V3[triangles_F3[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    total = np.zeros_like(vertices_V3)
-    for k in range(3):
-        for axis in range(3):
-            total[:, axis] += np.bincount(triangles_F3[:, k], face[:, axis], len(vertices_V3))
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+          "lower_teeth", "lower_gum", "tongue", "ear")  # fmt: skip
 
 
 def body() -> Body:
     half = mesh.half_skin()
     skin = surface.features(surface.skull(*half.qv_N2.T), half.below_N)
     skin[half.seam_N, 0] = 0
-    normals = vertex_normals(skin, half.triangles_F3)
-    normals[half.seam_N, 0] = 0
     pieces = [
         parts.eyeball(),
         parts.lid_margin(skin, half.eye_loop),
@@ -78,7 +66,6 @@ def body() -> Body:
         *parts.teeth(upper=False),
         parts.tongue(),
         parts.ear(),
-        parts.hair(skin, normals, half.triangles_F3, half.seam_N),
     ]
     n = len(skin)
     vertices, triangles, part = [skin], [half.triangles_F3], [np.zeros(len(half.triangles_F3), int)]
@@ -209,7 +196,7 @@ def head() -> heads.Head:
         triangles_F3=body_.triangles_F3.astype(np.int32),
         part_F=body_.part_F.astype(np.uint8),
         shapes=_shapes(body_, k),
-        identity_M_V3=people.identity_modes(body_, vertex_normals(at, body_.triangles_F3)),
+        identity_M_V3=people.identity_modes(body_),
         landmarks_68=people.landmarks(body_),
         masks=people.masks(body_, k, parts.scalp(at)),
         wrinkles=wrinkles,

@@ -146,8 +146,8 @@ def lid_tightener(k: Skin) -> np.ndarray:
 
 
 def cheek_raiser(k: Skin) -> np.ndarray:
-    d = k.pull(k.at(3.9, -2.6, 1.7, 1.15, 8), up=0.62, out=-0.10)
-    d += k.push(k.at(3.9, -1.9, 1.5, 0.75, 10), outwards=0.34)
+    d = k.pull(k.at(3.7, -2.7, 1.5, 1.35, 8), up=0.55, out=-0.08)
+    d += k.push(k.at(3.8, -2.0, 1.35, 0.85, 12), outwards=0.30)
     d += _lids(k, upper_cm=-0.08, lower_cm=0.20)
     d += k.pull(k.at(5.3, 0.2, 0.6, 1.1), out=-0.22)
     d += k.pull(k.at(4.6, 1.7, 1.1, 0.6), up=-0.18)
@@ -217,7 +217,7 @@ def nose_wrinkler(k: Skin) -> np.ndarray:
 
 def upper_lip_raiser(k: Skin) -> np.ndarray:
     d = k.pull(k.lip(True, 1.35, 1.15, centre=1.15, corner=0.30), up=0.70)
-    d += k.pull(k.opposite(True, 2.0, 0.5), up=0.18)
+    d += k.pull(k.opposite(True, 1.8, 0.5), up=0.26)
     d += k.pull(k.at(1.5, -4.5, 0.5, 0.55), up=0.24, out=0.10)
     d += k.pull(k.at(2.9, -3.9, 1.1, 1.0), up=0.36)
     d += k.push(k.at(2.9, -3.2, 0.9, 0.6, 15), outwards=0.22)
@@ -225,7 +225,8 @@ def upper_lip_raiser(k: Skin) -> np.ndarray:
 
 
 def nasolabial_deepener(k: Skin) -> np.ndarray:
-    d = k.pull(k.lip(True, 0.7, 0.9, centre=1.7, corner=0.35), up=0.26, out=0.06)
+    d = k.pull(k.lip(True, 0.7, 0.9, centre=1.7, corner=0.35), up=0.22, out=0.06)
+    d += k.pull(k.lip(False, 0.7, 0.4, centre=1.7, corner=0.35), up=0.22, out=0.06)
     d += k.pull(k.at(2.6, -4.6, 0.7, 0.9), up=0.26, out=0.10)
     return d + _furrow(k, 0.30, -3.9, -6.3)
 
@@ -255,7 +256,7 @@ def dimpler(k: Skin) -> np.ndarray:
         k.at(2.6, -7.2, 0.8, 0.75), np.exp(-0.5 * (k.u / 0.5) ** 2) * k.s**2 * (k.x < 3.4)
     )
     d = k.pull(near, out=0.42, up=0.02) + k.push(near, forward=-0.12)
-    d -= k.push(k.at(3.10, -7.2, 0.20, 0.42), outwards=0.42)
+    d -= k.push(k.at(3.10, -7.2, 0.22, 0.45), outwards=0.32)
     d += k.push(k.at(3.62, -7.2, 0.28, 0.65), outwards=0.26)
     press = np.where(k.up, -1.0, 1.0) * np.exp(
         -0.5 * (np.maximum(np.abs(k.u) - 0.1, 0) / 0.35) ** 2
@@ -289,8 +290,8 @@ def lower_lip_depressor(k: Skin) -> np.ndarray:
 
 def chin_raiser(k: Skin) -> np.ndarray:
     d = k.pull(k.at(0, -9.6, 1.7, 1.15), up=0.55)
-    d += k.push(k.lip(False, 1.35, 0.7), up=0.44, forward=0.26) + k.push(
-        k.lip(True, 1.35, 0.55), up=0.42, forward=0.16
+    d += k.push(k.lip(False, 1.35, 0.7), up=0.36, forward=0.28) + k.push(
+        k.lip(True, 1.35, 0.55), up=0.36, forward=0.14
     )
     d += k.push(k.at(0, -9.6, 1.0, 0.6), outwards=0.20)
     d += k.pull(k.at(2.7, -7.4, 0.6, 0.6), up=-0.12)
@@ -390,11 +391,14 @@ def lip_suck(k: Skin) -> np.ndarray:
 
 
 def jaw_share(k: Skin) -> np.ndarray:
-    """How far the skin goes with the jaw, 0..1."""
-    dx = k.x - 0.86 * surface.MOUTH_HALF
-    angle = np.rad2deg(np.arctan2(k.u, np.maximum(dx, 1e-3)))
-    cheek = smoothstep(angle, 58, -52)
-    share = np.where(dx > 0, cheek, np.where(k.up, 0.0, 1.0))
+    """How far the skin goes with the jaw, 0..1. An open mouth is round: towards the corners both
+    lips come nearer to half of it, and the cheek goes from nothing to all over a widening band."""
+    lag = 1 - np.sqrt(np.clip(1 - k.s**2, 0, 1))
+    beyond = np.maximum(k.x - surface.MOUTH_HALF, 0)
+    height = (k.u - 0.55 * beyond) / (1.1 + 0.75 * beyond)
+    held = 0.5 * lag * np.exp(-(height**2))
+    over = np.where(beyond > 0, height > 0, k.up)
+    share = np.where(over, held, 1 - held)
     throat = surface.descend(-11.4)
     return share * (1 - smoothstep(k.v, throat, throat + 6.5)) * smoothstep(k.z, -2.5, 2.0)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from jaxfacs.synthface import builtin_parts as parts
 from jaxfacs.synthface import builtin_surface as surface
 
 _ROUNDS = 36
@@ -146,18 +147,20 @@ def _edge_length(points_N2: np.ndarray) -> np.ndarray:
     nose = np.hypot(np.maximum(np.abs(x) - 1.1, 0), y + 4.45)
     brow = np.hypot(np.maximum(np.abs(x - 2.9) - 1.9, 0), y - 2.1)
     face = np.hypot(np.maximum(np.abs(x) - 4.0, 0) / 1.2, np.maximum(np.abs(y + 2.5) - 7.5, 0))
-    length = 0.30 + 0.16 * face
+    length = 0.34 + 0.18 * face
     for distance, least, flat in (
-        (eye, 0.13, 1.4),
-        (mouth, 0.15, 0.8),
-        (nose, 0.15, 0.6),
-        (brow, 0.2, 0.4),
+        (eye, 0.15, 1.3),
+        (mouth, 0.17, 0.7),
+        (nose, 0.16, 0.5),
+        (brow, 0.23, 0.3),
     ):
         length = np.minimum(length, least + 0.14 * np.maximum(distance - flat, 0))
     length = np.minimum(
-        length, np.where(y > 1.0, 0.27 + 0.2 * np.maximum(y - 6.5, 0) + 0.15 * face, 9)
+        length, np.where(y > 1.0, 0.30 + 0.2 * np.maximum(y - 6.5, 0) + 0.15 * face, 9)
     )
-    return np.minimum(length, 1.25) + 0.2 * (z < 0)
+    length = np.minimum(length, 1.25) + 0.2 * (z < 0)
+    hairline = np.abs(parts.scalp(np.stack([x, y, z], axis=1)) - 0.2)
+    return np.minimum(length, 0.45 + 0.5 * np.maximum(hairline - 0.6, 0))
 
 
 def _thin(points: np.ndarray, fixed: np.ndarray, share: float) -> np.ndarray:

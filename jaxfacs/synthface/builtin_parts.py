@@ -1,5 +1,5 @@
 """What the built-in head's skin does not hold: eyeballs, lid margins, lashes, the inside of the
-mouth, teeth, tongue, ears and a cap of hair. All on the subject's left half, mirrored later.
+mouth, teeth, tongue and ears. All on the subject's left half, mirrored later.
 
 Each piece says how it moves with the skin: a vertex copies `follow` of the movement of the skin
 vertex `bind`, and takes the rest from the jaw to the share `jaw`.
@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxfacs.synthface import builtin_surface as surface
 
-SKIN, SCLERA, IRIS, TEETH, MOUTH, LASHES, HAIR = range(7)
+SKIN, SCLERA, IRIS, TEETH, MOUTH, LASHES = range(6)
 
 IRIS_ANGLE_DEG = 28.5  # half angle of the iris seen from the centre of the eyeball
-_EYE_RINGS_DEG = (0, 9, 19, IRIS_ANGLE_DEG, 33, 42, 55, 72, 92, 112)
+_EYE_RINGS_DEG = (0, 9, 19, IRIS_ANGLE_DEG, 33, 43, 56, 71, 92)
 _EYE_SEGMENTS = 24
+_EAR_SEGMENTS = 26
 
 _UPPER_TEETH_CM = (0.84, 0.66, 0.76, 0.70, 0.70, 0.95)  # widths from the midline outwards
 _LOWER_TEETH_CM = (0.54, 0.58, 0.68, 0.70, 0.72, 1.00)
@@ -87,15 +88,15 @@ def eyeball() -> Piece:
 def lid_margin(skin: np.ndarray, loop: np.ndarray) -> Piece:
     """The thickness of the lids: from their edge back to the eyeball."""
     rim = skin[loop] - surface.EYE
-    across = rim[:, :2] * np.minimum(1.04, 1.12 / np.linalg.norm(rim[:, :2], axis=1))[:, None]
-    radius = surface.EYE_RADIUS * 0.985
+    across = rim[:, :2] * np.minimum(1.04, 1.10 / np.linalg.norm(rim[:, :2], axis=1))[:, None]
+    radius = surface.EYE_RADIUS * 0.95
     depth = np.sqrt(np.maximum(radius**2 - (across**2).sum(axis=1), 0.05))
     inner = np.concatenate([across, depth[:, None]], axis=1) + surface.EYE
     n = len(loop)
     k = np.arange(n)
     outer_k, outer_next = -1 - loop[k], -1 - loop[(k + 1) % n]
     triangles = np.concatenate(
-        [np.stack([outer_k, outer_next, k], 1), np.stack([outer_next, (k + 1) % n, k], 1)]
+        [np.stack([outer_k, k, outer_next], 1), np.stack([outer_next, k, (k + 1) % n], 1)]
     )
     return Piece(inner, triangles, SKIN, loop.copy(), np.full(n, 1.0), np.zeros(n))
 
@@ -124,7 +125,7 @@ def lashes(skin: np.ndarray, loop: np.ndarray, margin: int) -> Piece:
                 t = (i + part) / last
                 root = skin[line[i]] * (1 - part) + skin[line[min(i + 1, last)]] * part
                 along = skin[line[min(i + 1, last)]] - skin[line[i - 1]]
-                along *= 0.022 / max(np.linalg.norm(along), 1e-6)
+                along *= (0.016 if sign > 0 else 0.010) / max(np.linalg.norm(along), 1e-6)
                 length = reach * (0.55 + 0.6 * t - 0.25 * t**3)
                 out = np.array([0.75 * (t - 0.35), sign * 0.55, 0.62])
                 root = root + [0, 0, 0.015]
@@ -260,15 +261,15 @@ def tongue() -> Piece:
 
 
 def ear() -> Piece:
-    rings = np.array([0.0, 0.22, 0.38, 0.50, 0.60, 0.70, 0.79, 0.88, 0.95, 1.0])
-    turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    rings = np.array([0.0, 0.25, 0.42, 0.55, 0.66, 0.76, 0.86, 0.94, 1.0])
+    turn = np.linspace(0, 2 * np.pi, _EAR_SEGMENTS, endpoint=False)
     r, a = np.meshgrid(rings, turn, indexing="ij")
     lobe = surface.smoothstep(-np.sin(a), 0.1, 1.0)
     back, up = np.cos(a), np.sin(a)
-    wide = 1.62 * (1 - 0.36 * lobe + 0.16 * np.clip(up, 0, 1))
+    wide = 1.60 * (1 - 0.24 * lobe + 0.14 * np.clip(up, 0, 1))
     # Inner rings gather at the ear's hole, low in front.
     p = r * wide * back - 0.55 * (1 - r)
-    h = r * 3.15 * up - 0.30 * (1 - r)
+    h = r * 2.95 * up - 0.30 * (1 - r)
     rim = np.where(back > 0, 1.0, np.clip(1 + 1.3 * back, 0, 1) + 0.5 * np.clip(up, 0, 1)) * (
         1 - lobe * 0.75
     )
@@ -281,14 +282,14 @@ def ear() -> Piece:
         * (1 - lobe)
     )
     w -= 0.75 * np.exp(-0.5 * (r / 0.30) ** 2)
-    w += 0.25 * bump_at(p, h, -1.15, -0.35, 0.28, 0.5)
+    w += 0.25 * surface.bump(p, h, -1.15, -0.35, 0.28, 0.5)
     w += 0.05 - 0.25 * r**2
     front = np.stack([p, h, w], axis=-1)
     behind_r = np.array([0.97, 0.80, 0.5])[:, None]
     behind = np.stack(
         [
             behind_r * wide[0] * back[0],
-            behind_r * 3.15 * up[0],
+            behind_r * 2.95 * up[0],
             np.array([-0.42, -0.62, -1.0])[:, None] + 0 * wide[0],
         ],
         axis=-1,
@@ -301,7 +302,7 @@ def ear() -> Piece:
     vertices = (
         np.array([7.40, -1.15, -0.55]) + local @ np.stack([axis_h, axis_p, axis_w])[[1, 0, 2]]
     )
-    triangles = grid(len(rings) + 3, 32, closed=True)
+    triangles = grid(len(rings) + 3, _EAR_SEGMENTS, closed=True)
     area = np.linalg.norm(
         np.cross(
             vertices[triangles[:, 1]] - vertices[triangles[:, 0]],
@@ -312,33 +313,13 @@ def ear() -> Piece:
     return _rigid(vertices, triangles[area > 1e-7], SKIN)
 
 
-def bump_at(x, y, cx, cy, sx, sy) -> np.ndarray:
-    return surface.bump(x, y, cx, cy, sx, sy)
-
-
 def scalp(at_N3: np.ndarray) -> np.ndarray:
     """Depth inside the hairline in cm (negative outside) of points of the skin."""
     x, y, z = np.abs(at_N3[:, 0]), at_N3[:, 1], at_N3[:, 2]
     front_y = 6.7 - 0.25 * np.cos(x * 1.3) - 0.035 * x**2 - 2.0 * surface.smoothstep(x, 4.4, 6.2)
     forehead = y - front_y
-    sideburn = np.minimum(2.6 - z, y + 2.2)
+    sideburn = np.minimum(2.4 - z, y + 1.2)
     low = -1.5 - 0.9 * np.clip(-z - 1.0, 0, 4.5)
     behind = np.minimum(y - low, -0.8 - z)
     temple = np.minimum(2.6 - z + 0.35 * (y - 3), y - 0.0)
-    return np.maximum(np.maximum(forehead, behind), np.maximum(np.minimum(sideburn, 1.2), temple))
-
-
-def hair(skin: np.ndarray, normals: np.ndarray, triangles: np.ndarray, seam: np.ndarray) -> Piece:
-    """A cap of hair: the scalp lifted, its rim sunk under the skin so that the hairline is even."""
-    inside = scalp(skin)
-    used = triangles[(inside[triangles] > -0.9).any(axis=1)]
-    index = np.unique(used)
-    depth = inside[index]
-    lift = np.where(depth < 0, 0.28 * depth, 0.0) + 0.75 * surface.smoothstep(depth, -0.1, 4.0)
-    lift += 0.10 * surface.smoothstep(depth, -0.05, 0.5)
-    vertices = skin[index] + normals[index] * lift[:, None]
-    vertices[seam[index], 0] = 0
-    place = np.full(len(skin), -1)
-    place[index] = np.arange(len(index))
-    n = len(index)
-    return Piece(vertices, place[used], HAIR, index, np.ones(n), np.zeros(n), seam=True)
+    return np.maximum(np.maximum(forehead, behind), np.maximum(np.minimum(sideburn, 0.3), temple))

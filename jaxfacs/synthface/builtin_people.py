@@ -204,10 +204,6 @@ def _ears(x, y, z) -> _Field:
     return 0.30 * w * smoothstep(z, 0.5, -2), 0.05 * (y + 1.2) * w, 0.03 * (z + 0.5) * w
 
 
-def _hair_volume(x, y, z) -> _Field:
-    return 0, 0, 0  # moves the hair alone, see `identity_modes`
-
-
 def _crooked(x, y, z, side) -> _Field:
     """Resting asymmetry of nose, mouth and chin; `side` is the sign of x."""
     front = smoothstep(z, 4, 7)
@@ -233,12 +229,11 @@ MODES: tuple[tuple[Callable[..., _Field], bool], ...] = (
     (_forehead, True), (_ears, True), (_sag, False), (_crooked, False), (_uneven, False),
     (_brow_height, False), (_brow_slant, False), (_eye_depth, True), (_lid_fold, False),
     (_prognathism, True), (_mouth_height, True), (_mouth_corners, False), (_chin_width, False),
-    (_depth, True), (_hair_volume, False),
+    (_depth, True),
 )  # fmt: skip
-HAIR_VOLUME_CM = 0.30
 
 
-def identity_modes(body, normal_V3: np.ndarray) -> np.ndarray:
+def identity_modes(body) -> np.ndarray:
     """M×V×3 displacements for one standard deviation of each mode of MODES."""
     from jaxfacs.synthface.builtin import PIECES
 
@@ -261,7 +256,6 @@ def identity_modes(body, normal_V3: np.ndarray) -> np.ndarray:
         ],
     )
     eyeball = body.kind_V == PIECES.index("eyeball")
-    hair = body.kind_V == PIECES.index("hair")
     modes = []
     for field, deep in MODES:
         arguments = (x, y, z, side) if field in (_crooked, _uneven) else (x, y, z)
@@ -271,10 +265,6 @@ def identity_modes(body, normal_V3: np.ndarray) -> np.ndarray:
             for s in (-1, 1):  # an eyeball keeps its shape
                 own = eyeball & (side == s)
                 moved[own] = moved[own].mean(axis=0)
-        moved[hair] = moved[body.bind_V[hair]]
-        if field is _hair_volume:
-            depth = np.linalg.norm(at[hair] - at[body.bind_V[hair]], axis=1)
-            moved[hair] = normal_V3[hair] * (HAIR_VOLUME_CM * smoothstep(depth, 0.2, 0.85))[:, None]
         modes.append(moved)
     return np.stack(modes).astype(np.float32)
 
@@ -314,7 +304,7 @@ def masks(body, k: Skin, scalp_V: np.ndarray) -> dict[str, np.ndarray]:
         * smoothstep(z, 7, 8),
         "cheek": bump(x, y, 4.2, -3.2, 1.5, 1.2) * k.front,
         "beard": beard,
-        "hair": smoothstep(scalp_V, -0.25, 0.35),
+        "hair": smoothstep(scalp_V, -0.5, 0.8),
         "neck": smoothstep(k.v, surface.descend(-11.7), surface.descend(-12.8)),
     }
     skin = body.skin_V
