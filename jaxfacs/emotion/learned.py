@@ -1,0 +1,205 @@
+"""Emotions by learning: small classifiers on AU probabilities, baselines of Tlili 2019, §7.2.
+
+Fitted with scikit-learn, kept as plain arrays: every kind here is one network of dense layers with
+ReLU between (logistic regression and Bernoulli naive Bayes have a single layer), so that applying
+one needs numpy alone and no pickle exists.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxfacs.emotion.reading import Evidence, Reading, softmax
+from jaxfacs.errors import UserError
+from jaxfacs.facs import parse_label
+
+KINDS = ("logistic", "naive_bayes", "mlp")
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedMapper:
+    """Dense layers on AU probabilities.
+
+    Attributes:
+      emotions, aus: E names, A labels.
+      mean_A: average of each input in the data; stands in for an AU that nobody can tell.
+      layers: pairs of a weight matrix (in × out) and a bias (out).
+      trained_as: one of `KINDS`.
+    """
+
+    emotions: tuple[str, ...]
+    aus: tuple[str, ...]
+    mean_A: np.ndarray
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    trained_as: str
+
+    kind = "learned"
+
+    def __post_init__(self):
+        sizes = [len(self.aus), *(bias.size for _, bias in self.layers)]
+        shapes = [weight.shape for weight, _ in self.layers]
+        if shapes != list(pairwise(sizes)) or sizes[-1] != len(self.emotions):
+            raise ValueError(f"layers of {shapes} between {sizes[0]} AUs and {len(self.emotions)}")
+        if self.mean_A.shape != (sizes[0],):
+            raise ValueError(f"means of shape {self.mean_A.shape} for {sizes[0]} AUs")
+
+    def apply(
+        self,
+        aus: Sequence[str],
+        probability_TA: ArrayLike,
+        *,
+        intensity_TA: ArrayLike | None = None,
+    ) -> Reading:
+        """See `Mapper.apply`. Weights: the change of an emotion's logit, against its mean over
+        emotions, when the AU is replaced by its average."""
+        evidence = Evidence(aus, probability_TA, intensity_TA)
+        present_TA = np.stack([evidence.present(au) for au in self.aus], axis=1)
+        input_TA = np.where(np.isnan(present_TA), self.mean_A, present_TA)
+        logit_TE = self._logits(input_TA)
+        weight_TEA = np.zeros((evidence.frames, len(self.emotions), len(aus)), np.float32)
+        for a, au in enumerate(self.aus):
+            without_TA = input_TA.copy()
+            without_TA[:, a] = self.mean_A[a]
+            say_TE = logit_TE - self._logits(without_TA)
+            for column in evidence.columns(au)[:1]:
+                weight_TEA[:, :, column] += say_TE - say_TE.mean(axis=1, keepdims=True)
+        probability_TE = softmax(logit_TE)
+        probability_TE[np.isnan(evidence.probability_TA).all(axis=1)] = np.nan
+        missing = tuple(
+            au for au, column in zip(self.aus, present_TA.T, strict=True) if np.isnan(column).all()
+        )
+        return Reading(
+            self.emotions,
+            evidence.aus,
+            evidence.probability_TA,
+            probability_TE,
+            weight_TEA,
+            dict.fromkeys(self.emotions, missing),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "trained_as": self.trained_as,
+            "emotions": list(self.emotions),
+            "aus": list(self.aus),
+            "mean": self.mean_A.tolist(),
+            "layers": [{"weight": w.tolist(), "bias": b.tolist()} for w, b in self.layers],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "LearnedMapper":
+        layers = tuple(
+            (np.asarray(layer["weight"], float), np.asarray(layer["bias"], float))
+            for layer in content["layers"]
+        )
+        return cls(
+            tuple(content["emotions"]),
+            tuple(map(parse_label, content["aus"])),
+            np.asarray(content["mean"], float),
+            layers,
+            str(content["trained_as"]),
+        )
+
+    def _logits(self, input_TA: np.ndarray) -> np.ndarray:
+        hidden = input_TA
+        for n, (weight, bias) in enumerate(self.layers):
+            hidden = hidden @ weight + bias
+            if n < len(self.layers) - 1:
+                hidden = np.maximum(hidden, 0)
+        return hidden
+
+
+def fit(
+    occurrence_NA: ArrayLike,
+    emotion_N: ArrayLike,
+    *,
+    aus: Sequence[str],
+    emotions: Sequence[str],
+    trained_as: str = "logistic",
+    seed: int = 0,
+) -> LearnedMapper:
+    """Trains a classifier; every emotion weighs the same, however many frames it has.
+
+    Args:
+      occurrence_NA: labels (−1 unknown) or a network's probabilities (0-1, negative unknown).
+      emotion_N: index into `emotions`, −1 unknown (left out).
+      aus, emotions: labels and names.
+      trained_as: one of `KINDS`; mlp has one hidden layer of 32.
+      seed: of the mlp's start and order.
+
+    Raises:
+      UserError: an emotion without a labelled frame, or an unknown kind.
+    """
+    if len(emotions) < 2:
+        raise UserError("a classifier needs at least two emotions to tell apart")
+    if trained_as not in KINDS:
+        raise UserError(f"no classifier {trained_as!r}; there are: {', '.join(KINDS)}")
+    input_NA, emotion_N = np.asarray(occurrence_NA, float), np.asarray(emotion_N)
+    rows = (emotion_N >= 0) & (input_NA >= 0).any(axis=1)
+    input_NA, emotion_N = input_NA[rows], emotion_N[rows]
+    count_E = np.bincount(emotion_N, minlength=len(emotions))
+    if np.any(count_E == 0):
+        names = [name for name, count in zip(emotions, count_E, strict=True) if count == 0]
+        raise UserError(f"no labelled frame of {', '.join(names)}; leave the emotion out")
+    known_NA = input_NA >= 0
+    count_A = np.maximum(known_NA.sum(axis=0), 1)
+    mean_A = np.where(known_NA, input_NA, 0).sum(axis=0) / count_A
+    input_NA = np.where(known_NA, input_NA, mean_A)
+    if trained_as == "naive_bayes":
+        layers = _naive_bayes(input_NA, emotion_N, len(emotions))
+    else:
+        # Every emotion as often as the most frequent one: the mlp takes no weights.
+        order = _balanced_rows(emotion_N, count_E, seed)
+        layers = _scikit_layers(trained_as, input_NA[order], emotion_N[order], seed)
+    return LearnedMapper(tuple(emotions), tuple(aus), mean_A, layers, trained_as)
+
+
+def _balanced_rows(emotion_N: np.ndarray, count_E: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for e, count in enumerate(count_E):
+        own = np.flatnonzero(emotion_N == e)
+        rows += [own, rng.choice(own, count_E.max() - count)]
+    return rng.permutation(np.concatenate(rows))
+
+
+def _naive_bayes(input_NA: np.ndarray, emotion_N: np.ndarray, num_emotions: int):
+    """Bernoulli naive Bayes with add-one smoothing, as one layer on probabilities."""
+    rate_EA = np.stack(
+        [
+            (input_NA[emotion_N == e].sum(axis=0) + 1) / ((emotion_N == e).sum() + 2)
+            for e in range(num_emotions)
+        ]
+    )
+    absent_EA = np.log(1 - rate_EA)
+    return (((np.log(rate_EA) - absent_EA).T, absent_EA.sum(axis=1)),)
+
+
+def _scikit_layers(trained_as: str, input_NA: Any, emotion_N: Any, seed: int):
+    layers: list[Any]
+    if trained_as == "logistic":
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(max_iter=2000)
+        model.fit(input_NA, emotion_N)
+        layers = [(model.coef_.T, model.intercept_)]
+    else:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+
+        model = MLPClassifier((32,), alpha=1e-2, max_iter=300, random_state=seed)
+        with warnings.catch_warnings():
+            # To stop after 300 rounds is the regularisation meant, not a failure to converge.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(input_NA, emotion_N)
+        layers = list(zip(model.coefs_, model.intercepts_, strict=True))
+    weight, bias = layers[-1]
+    if bias.size == 1:  # two emotions: scikit-learn keeps the logit of the second alone
+        layers[-1] = (np.concatenate([0 * weight, weight], axis=1), np.r_[0.0, bias])
+    return tuple((np.asarray(w, float), np.asarray(b, float)) for w, b in layers)
