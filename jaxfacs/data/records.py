@@ -86,7 +86,11 @@ class RecordSet:
 
     def clip(self, split: str, record: int) -> schema.Clip:
         """One record with its labels as stored; its frames still JPEG."""
-        return schema.decode(self.source(split)[record], num_aus=len(self.aus))
+        return self.clip_of(self.source(split)[record])
+
+    def clip_of(self, raw: bytes) -> schema.Clip:
+        """A record's bytes as a clip. Raises ValueError on damage."""
+        return schema.decode(raw, num_aus=len(self.aus))
 
     def index(self, split: str) -> dict[str, np.ndarray]:
         """The labels of a split without its pictures.
@@ -140,8 +144,9 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
             f"{schema.FORMAT_VERSION}; update jaxfacs or build the set again"
         )
     _check_files(path, card, verify=verify)
+    order = [split for split in SPLITS if split in card["splits"]]
     subjects: dict[str, tuple[str, ...]] = {
-        split: tuple(c["subjects"]) for split, c in card["splits"].items()
+        split: tuple(card["splits"][split]["subjects"]) for split in order
     }
     refuse_overlap(subjects)
     return RecordSet(
@@ -151,7 +156,7 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
         emotions=tuple(card["emotions"]),
         size=card["size"],
         frames=card["frames"],
-        splits={split: c["clips"] for split, c in card["splits"].items()},
+        splits={split: card["splits"][split]["clips"] for split in order},
         subjects=subjects,
         subject_names=tuple(card["subjects"]),
         crop=card["crop"],

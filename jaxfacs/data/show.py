@@ -1,0 +1,178 @@
+"""What a record folder holds, as a table and as three pictures."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from jaxfacs import facs
+from jaxfacs.data.records import RecordSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEVELS = ("0", "A", "B", "C", "D", "E")
+SUBJECTS_SHOWN = 8
+SAMPLES = 8  # clips on the sheet
+SAMPLE_FRAMES = 6  # of each
+
+
+def text(records: RecordSet, *, aus: Sequence[str] = ()) -> str:
+    """Clips and subjects of each split; occurrence and intensity of each AU, as plain text.
+
+    Occurrence is in per cent of the frames in which the AU was coded; "-" where nobody coded it.
+    Intensities are of the training split, rounded to FACS's letters.
+    """
+    aus = tuple(aus) or records.aus
+    card = records.card
+    lines = [
+        f"{records.name} {card['version']} · {records.path}",
+        f"digest {records.digest[:16]} · crops {records.size} px "
+        f"({', '.join(f'{k} {v}' for k, v in records.crop.items() if k != 'size')})",
+        f"licence: {card['licence'] or 'not stated'}",
+        "",
+        f"{'split':<12}{'clips':>8}{'frames':>10}{'face found':>12}{'subjects':>10}",
+    ]
+    for split, content in card["splits"].items():
+        found = content["frames_with_found_face"] / content["frames"]
+        lines.append(
+            f"{split:<12}{content['clips']:>8}{content['frames']:>10}{found:>12.1%}"
+            f"{len(content['subjects']):>10}  {_some(content['subjects'])}"
+        )
+    if records.emotions:
+        lines += ["", *_emotions(records)]
+    header = "".join(f"{split:>12}" for split in records.splits)
+    levels = "".join(f"{level:>7}" for level in LEVELS)
+    lines += ["", "AU: frames present, % of coded frames; intensity, % of graded frames"]
+    lines += [f"{'AU':<5}{'name':<26}{header}   {levels}"]
+    occurrence = {split: _occurrence(records, split, aus) for split in records.splits}
+    grades = _grades(records, next(iter(records.splits)), aus)
+    for a, label in enumerate(aus):
+        shares = "".join(_percent(occurrence[split][a], 12) for split in records.splits)
+        graded = "".join(_percent(share, 7) for share in grades[a])
+        lines.append(f"{label:<5}{_name(label):<26}{shares}   {graded}")
+    return "\n".join(lines)
+
+
+def plots(records: RecordSet, out: Path, *, aus: Sequence[str] = ()) -> list[Path]:
+    """Writes occurrence.png, intensity.png and samples.png into `out`; returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    aus = tuple(aus) or records.aus
+    split = next(iter(records.splits))
+    figures = {
+        "occurrence.png": _occurrence_bars(records, aus),
+        "intensity.png": _intensity_bars(records, split, aus),
+        "samples.png": _sheet(records, split),
+    }
+    paths = []
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=110)
+        paths.append(out / name)
+    return paths
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SUBJECTS_SHOWN])
+    return shown + (", …" if len(names) > SUBJECTS_SHOWN else "")
+
+
+def _emotions(records: RecordSet) -> Iterator[str]:
+    for split in records.splits:
+        emotion_N = records.index(split)["emotion_N"]
+        counts = [f"{name} {(emotion_N == i).sum()}" for i, name in enumerate(records.emotions)]
+        yield f"emotions of clips, {split}: {', '.join(counts)}, unknown {(emotion_N < 0).sum()}"
+
+
+def _name(label: str) -> str:
+    side, number = facs.split_label(label)
+    unit = facs.ACTION_UNITS.get(number)
+    name = unit.name if unit else ""
+    return (f"{ {'L': 'left ', 'R': 'right '}.get(side, '') }{name}")[:25]
+
+
+def _percent(share: float, width: int) -> str:
+    return f"{'-':>{width}}" if np.isnan(share) else f"{share * 100:>{width}.1f}"
+
+
+def _occurrence(records: RecordSet, split: str, aus: Sequence[str]) -> np.ndarray:
+    counts = records.statistics(split, aus=aus)
+    return np.where(counts.known_A > 0, counts.positive_A / np.maximum(counts.known_A, 1), np.nan)
+
+
+def _grades(records: RecordSet, split: str, aus: Sequence[str]) -> np.ndarray:
+    """Share of each level 0, A … E among the graded frames, A×6; NaN where none is graded."""
+    stored = np.asarray(records.card["splits"][split]["intensity_histogram"], float)
+    column = {label: a for a, label in enumerate(records.aus)}
+    out = np.full((len(aus), len(LEVELS)), np.nan)
+    for a, label in enumerate(aus):
+        if label in column and (total := stored[column[label]].sum()) > 0:
+            out[a] = stored[column[label]] / total
+    return out
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _occurrence_bars(records: RecordSet, aus: Sequence[str]) -> "Figure":
+    figure = _figure(max(6.0, 0.32 * len(aus) + 2), 4)
+    axes = figure.subplots()
+    width = 0.8 / len(records.splits)
+    for i, split in enumerate(records.splits):
+        share_A = np.nan_to_num(_occurrence(records, split, aus))
+        axes.bar(np.arange(len(aus)) + (i + 0.5) * width - 0.4, 100 * share_A, width, label=split)
+    axes.set_xticks(np.arange(len(aus)), aus, rotation=90 if len(aus) > 20 else 0)
+    axes.set_xlabel("Action Unit")
+    axes.set_ylabel("present, % of coded frames")
+    axes.set_title(f"{records.name}: occurrence")
+    axes.margins(x=0.01)
+    axes.legend()
+    return figure
+
+
+def _intensity_bars(records: RecordSet, split: str, aus: Sequence[str]) -> "Figure":
+    from matplotlib import colormaps
+
+    grades_AL = np.nan_to_num(_grades(records, split, aus))
+    figure = _figure(max(6.0, 0.32 * len(aus) + 2), 4)
+    axes = figure.subplots()
+    bottom = np.zeros(len(aus))
+    for level in range(1, len(LEVELS)):
+        share_A = 100 * grades_AL[:, level]
+        colour = colormaps["viridis_r"](level / 5)
+        axes.bar(np.arange(len(aus)), share_A, 0.8, bottom, label=LEVELS[level], color=colour)
+        bottom += share_A
+    axes.set_xticks(np.arange(len(aus)), aus, rotation=90 if len(aus) > 20 else 0)
+    axes.set_xlabel("Action Unit")
+    axes.set_ylabel("% of graded frames")
+    axes.set_title(f"{records.name}, {split}: intensity (0 left out)")
+    axes.margins(x=0.01)
+    axes.legend(title="FACS")
+    return figure
+
+
+def _sheet(records: RecordSet, split: str) -> "Figure":
+    """Some frames of some clips, the AUs of the middle of the clip above each row."""
+    source = range(records.splits[split])
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(SAMPLES, len(source))).astype(int))
+    figure = _figure(1.5 * SAMPLE_FRAMES, 1.8 * len(chosen))
+    grid = figure.subplots(len(chosen), 1, squeeze=False)[:, 0]
+    for axes, record in zip(grid, chosen.tolist(), strict=True):
+        clip = records.clip(split, record)
+        places = np.linspace(0, len(clip.frames) - 1, SAMPLE_FRAMES).astype(int)
+        jpegs = [np.frombuffer(clip.frames[place], np.uint8) for place in places.tolist()]
+        axes.set_axis_off()
+        axes.imshow(np.hstack([cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB) for jpeg in jpegs]))
+        emotion = records.emotions[clip.emotion] if clip.emotion >= 0 else "no emotion given"
+        middle = clip.occurrence_TA[len(clip.frames) // 2]
+        shown = [label for label, there in zip(records.aus, middle, strict=True) if there == 1]
+        axes.set_title(
+            f"{clip.clip_id} · {clip.subject} · {emotion} · {'+'.join(shown) or 'no AU'}",
+            loc="left",
+            fontsize=8,
+        )
+    return figure
