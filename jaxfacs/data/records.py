@@ -14,6 +14,7 @@ from jaxfacs.data import schema
 from jaxfacs.data.projection import Projection
 from jaxfacs.data.writer import (
     LABELS,
+    SPLITS,
     clip_from_arrays,
     digest_of,
     refuse_overlap,
