@@ -98,9 +98,10 @@ def show(
     out = out or table_path.with_suffix(".png")
     heat_map(table, out)
     for e, emotion in enumerate(table.emotions):
-        above = table.used_EA[e] - table.average_A
-        order = [a for a in np.argsort(-np.nan_to_num(above)) if above[a] > 0]
-        print(f"{emotion:<16} {' '.join(table.aus[a] for a in order) or '(no AU stands out)'}")
+        above_A = np.nan_to_num(table.used_EA[e] - table.average_A)
+        often = [table.aus[a] for a in np.argsort(-above_A) if above_A[a] > 0]
+        seldom = [table.aus[a] for a in np.argsort(above_A) if above_A[a] < 0]
+        print(f"{emotion:<16} often {' '.join(often) or '-'}; seldom {' '.join(seldom) or '-'}")
     print(out)
 
 

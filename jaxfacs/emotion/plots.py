@@ -18,8 +18,8 @@ INK, FAINT, EDITED = "#222222", "#9a9a9a", "#c03a2b"
 def heat_map(table: CooccurrenceMapper, path: str | os.PathLike[str]) -> None:
     """Draws AUs × emotions as PNG: shade and number are the share in per cent.
 
-    Faint numbers are too near the AU's average to be used; a red frame is an expert's edit, "out"
-    one that leaves the AU out. Written whole or not at all.
+    Cells too near the AU's average to be used are left white, their numbers faint; a red frame is
+    an expert's edit, "out" one that leaves the AU out. Written whole or not at all.
     """
     path = Path(path)
     shown_EA = table.rate_EA.copy()
@@ -38,9 +38,11 @@ def heat_map(table: CooccurrenceMapper, path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     shade_AE = np.c_[shown_EA.T, table.average_A]
-    picture = axes.imshow(100 * shade_AE, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    used_AE = np.c_[~np.isnan(used_EA.T), np.ones(len(table.aus), bool)]
+    read_AE = np.where(used_AE, 100 * shade_AE, np.nan)
+    picture = axes.imshow(read_AE, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for (a, e), share in np.ndenumerate(shade_AE):
-        used = e == len(table.emotions) or not np.isnan(used_EA[e, a])
+        used = used_AE[a, e]
         ink = "white" if share > 0.6 and used else INK if used else FAINT
         text = "out" if edited.get((e, a), 0) is None else f"{100 * share:.0f}"
         text = "" if text == "nan" else text

@@ -10,13 +10,14 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxfacs.evaluate import ranking
 from jaxfacs.evaluate.ranking import Ranking
 
 
 def known_labels(
-    truth_NA: np.ndarray, known_NA: np.ndarray | None, weight_N: np.ndarray | None = None
+    truth_NA: ArrayLike, known_NA: ArrayLike | None, weight_N: ArrayLike | None = None
 ) -> np.ndarray:
     """bool N×A: labels that count. By default those that are not negative (−1 = nobody coded).
 
@@ -39,7 +40,7 @@ def known_labels(
     return known
 
 
-def divide(numerator, denominator) -> np.ndarray:
+def divide(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Quotient, NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     out = np.full(np.broadcast(numerator, denominator).shape, np.nan)
@@ -65,7 +66,13 @@ class Counts(_Added):
 
     @classmethod
     def of(
-        cls, occurrence_NA, predicted_NA, *, threshold=0.5, known_NA=None, weight_N=None
+        cls,
+        occurrence_NA: ArrayLike,
+        predicted_NA: ArrayLike,
+        *,
+        threshold: ArrayLike = 0.5,
+        known_NA: ArrayLike | None = None,
+        weight_N: ArrayLike | None = None,
     ) -> Self:
         """Counts of N×A labels (−1, 0, 1) and probabilities or 0/1 calls; present = p >= threshold.
 
@@ -127,7 +134,14 @@ class Moments:
     square_A: np.ndarray
 
     @classmethod
-    def of(cls, intensity_NA, predicted_NA, *, known_NA=None, weight_N=None) -> Self:
+    def of(
+        cls,
+        intensity_NA: ArrayLike,
+        predicted_NA: ArrayLike,
+        *,
+        known_NA: ArrayLike | None = None,
+        weight_N: ArrayLike | None = None,
+    ) -> Self:
         """Moments of N×A labels (negative = unknown) and predictions in the same unit."""
         known = known_labels(intensity_NA, known_NA, weight_N)
         y = np.where(known, _scores(predicted_NA, known), 0.0).astype(float)
@@ -206,7 +220,13 @@ class Examples(_Added):
 
     @classmethod
     def of(
-        cls, occurrence_NA, predicted_NA, *, threshold=0.5, known_NA=None, weight_N=None
+        cls,
+        occurrence_NA: ArrayLike,
+        predicted_NA: ArrayLike,
+        *,
+        threshold: ArrayLike = 0.5,
+        known_NA: ArrayLike | None = None,
+        weight_N: ArrayLike | None = None,
     ) -> Self:
         known = known_labels(occurrence_NA, known_NA, weight_N)
         present = np.asarray(occurrence_NA) == 1
@@ -242,7 +262,14 @@ class Scores:
     blocks: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
-    def of(cls, occurrence_NA, predicted_NA, *, known_NA=None, weight_N=None) -> Self:
+    def of(
+        cls,
+        occurrence_NA: ArrayLike,
+        predicted_NA: ArrayLike,
+        *,
+        known_NA: ArrayLike | None = None,
+        weight_N: ArrayLike | None = None,
+    ) -> Self:
         known = known_labels(occurrence_NA, known_NA, weight_N)
         truth = np.where(known, np.asarray(occurrence_NA) == 1, -1).astype(np.int8)
         return cls(((_scores(predicted_NA, known), truth),))
@@ -271,7 +298,14 @@ class Confusion(_Added):
     count_EE: np.ndarray
 
     @classmethod
-    def of(cls, emotion_N, predicted_N, num_emotions: int, *, weight_N=None) -> Self:
+    def of(
+        cls,
+        emotion_N: ArrayLike,
+        predicted_N: ArrayLike,
+        num_emotions: int,
+        *,
+        weight_N: ArrayLike | None = None,
+    ) -> Self:
         truth, called = np.asarray(emotion_N), np.asarray(predicted_N)
         if truth.shape != called.shape or truth.ndim != 1:
             raise ValueError(f"emotions of shapes {truth.shape} and {called.shape}")
@@ -299,7 +333,7 @@ class Confusion(_Added):
         return divide(2 * np.diag(self.count_EE), both)
 
 
-def _scores(predicted_NA, known_NA: np.ndarray) -> np.ndarray:
+def _scores(predicted_NA: ArrayLike, known_NA: np.ndarray) -> np.ndarray:
     score = np.asarray(predicted_NA)
     if score.shape != known_NA.shape:
         raise ValueError(f"predictions of shape {score.shape} for labels of {known_NA.shape}")

@@ -20,9 +20,9 @@ _TOKEN = re.compile(
         (?P<after>[LR])?
         (?P<letter>[A-E])?
         (?P<kind>[\s_-]+(?:intensity|occurrence|presence|probability|r|c|p))?""",
-    re.IGNORECASE | re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
-_LABEL = re.compile(r"([LR]?)([1-9]\d?)")
+_LABEL = re.compile(r"([LR]?)([1-9]\d?)", re.ASCII)
 
 
 class CodeError(UserError, ValueError):

@@ -89,6 +89,7 @@ def test_examples(text, written):
         ("T23", 0),
         ("-12", 0),
         ("1|2", 1),
+        ("１２", 0),  # digits of another script
         ("9999999999999999999999", 0),
     ],
 )
