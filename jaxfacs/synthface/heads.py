@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 PARTS = ("skin", "sclera", "iris", "teeth", "mouth", "lashes", "hair")
-MASKS = ("brow", "lip", "lid", "nostril", "cheek", "beard", "hair", "neck", "iris")
+MASKS = ("brow", "lip", "lid", "nostril", "cheek", "beard", "hair", "neck")
 
 # Muscle actions that a head must be able to make. FACS lets the paired ones act on one side.
 PAIRED = ("1", "2", "4", "5", "6", "7", "9", "10", "11", "12", "14", "15", "16", "20", "43")
@@ -69,8 +69,7 @@ class Head:
       identity_M_V3: float32 M×V×3; weights drawn from N(0, 1) give plausible people.
       landmarks_68: int32 vertex indices in iBUG order (0-16 the jaw from the subject's right,
         36-41 the subject's right eye, 60-67 the inner lips).
-      masks: name of MASKS -> float32 V in [0, 1]. "iris" is 1 on the axis of the eye and falls
-        in proportion to the angle to 0 at the edge of the iris. A head may add more.
+      masks: name of MASKS -> float32 V in [0, 1]; a head may add more.
       wrinkles: label of SHAPES -> float32 V in [-1, 1], the bump height (cm / 10) of the creases
         that the action makes at intensity 5; negative is a furrow.
       eyes: (the subject's right, left).

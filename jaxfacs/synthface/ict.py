@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import warnings
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _vertices_of_all(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(cached) as kept:
             return {name: kept[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # never parsed, or a cache that something else has damaged: parse again
     parsed = {
         name: _read_vertices(folder / f"{name}.obj")
@@ -199,13 +200,12 @@ def _assemble(
     eyes = tuple(_eye(side, neutral, offsets) for side in "RL")
     for eye in eyes:
         _look_ahead(eye, neutral)
-    masks = _masks(neutral, landmarks, offsets, eyes)
+    masks = _masks(neutral, landmarks, offsets)
     part_F = part_F.copy()
     socket = np.zeros(VERTICES, bool)
     socket[_MOUTH_SOCKET] = True
     part_F[socket[triangles_F3].all(axis=1)] = PARTS.index("mouth")
-    is_iris = masks["iris"][triangles_F3].mean(axis=1) > 0
-    part_F[is_iris] = PARTS.index("iris")
+    part_F[_on_iris(eyes, neutral)[triangles_F3].all(axis=1)] = PARTS.index("iris")
     shown = _shown(neutral, triangles_F3)
     triangles_F3, part_F = triangles_F3[shown], part_F[shown]
 
@@ -275,6 +275,16 @@ def _look_ahead(eye: Eye, neutral: np.ndarray) -> None:
     skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
     turn = np.eye(3) + skew + skew @ skew / (1 + axis[2])
     neutral[eye.vertices] = at @ turn.T.astype(np.float32) + eye.centre_3
+
+
+def _on_iris(eyes: tuple[Eye, ...], neutral: np.ndarray) -> np.ndarray:
+    """bool V: the cap of the cornea over the iris, which stands in for the iris behind it."""
+    on = np.zeros(VERTICES, bool)
+    for eye in eyes:
+        ray = neutral[eye.vertices] - eye.centre_3
+        off_axis = np.rad2deg(np.arccos(np.clip(ray[:, 2] / np.linalg.norm(ray, axis=1), -1, 1)))
+        on[eye.vertices] = off_axis < _IRIS_DEG
+    return on
 
 
 def _reindexed(eye: Eye, index_of: np.ndarray) -> Eye:
@@ -351,10 +361,7 @@ def _regions(neutral: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray
 
 
 def _masks(
-    neutral: np.ndarray,
-    landmarks: np.ndarray,
-    offsets: dict[str, np.ndarray],
-    eyes: tuple[Eye, ...],
+    neutral: np.ndarray, landmarks: np.ndarray, offsets: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What the model has no texture for, painted on its vertices by place."""
     x, y, z = neutral.T
@@ -389,17 +396,13 @@ def _masks(
         * (1 - lip)
     )
     cheek = front * np.exp(-((np.abs(x) - 4.1) ** 2 + (y - 0.2) ** 2) / (2 * 1.5**2))
-    nostril_at = neutral[landmarks[[32, 34]]] + np.float32([0.0, 0.12, -0.45])
+    # The holes lie above and a little outward of the landmarks on the base of the nose.
+    nostril_at = neutral[landmarks[[32, 34]]] + np.float32([[-0.12, 1.02, 0.2], [0.12, 1.02, 0.2]])
     nostril = np.zeros(VERTICES)
     for at in nostril_at:
         nostril = np.maximum(
-            nostril, 1 - _smoothstep(0.15, 0.5, np.linalg.norm(neutral - at, axis=1))
+            nostril, 1 - _smoothstep(0.4, 0.65, np.linalg.norm(neutral - at, axis=1))
         )
-    iris = np.zeros(VERTICES)
-    for eye in eyes:
-        ray = neutral[eye.vertices] - eye.centre_3
-        off_axis = np.rad2deg(np.arccos(np.clip(ray[:, 2] / np.linalg.norm(ray, axis=1), -1, 1)))
-        iris[eye.vertices] = np.clip(1 - off_axis / _IRIS_DEG, 0, 1)
     masks = {
         "brow": brow * front,
         "lip": lip,
@@ -409,7 +412,6 @@ def _masks(
         "beard": beard,
         "hair": hair,
         "neck": skin * (1 - _smoothstep(-1.0, 0.5, jaw)),
-        "iris": iris,
     }
     return {name: mask.astype(np.float32) for name, mask in masks.items()}
 

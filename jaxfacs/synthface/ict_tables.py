@@ -45,7 +45,9 @@ RECIPES: dict[str, Recipe] = {
     # AU 10): the skin beside the nose rises and the middle of the fold deepens.
     "11": (("mouthUpperUp_{s}", 0.75, "off_lips"),),
     "12": (("mouthSmile_{s}", 1.05, ""), ("cheekRaiser_{s}", 0.25, "off_lips")),
-    "14": (("mouthDimple_{s}", 1.15, ""),),
+    # Buccinator. The shape lifts the corner like a smile; FACS has it tightened inwards: a little
+    # of the frown keeps it level.
+    "14": (("mouthDimple_{s}", 1.1, ""), ("mouthFrown_{s}", 0.35, "")),
     "15": (("mouthFrown_{s}", 1.35, ""),),
     # Depressor labii. The shape's 0.45 cm shows the edge of the teeth only.
     "16": (("mouthLowerDown_{s}", 1.6, ""),),
@@ -54,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
     "18": (("mouthPucker", 1.0, ""),),
     # Risorius and platysma: the shape pulls the corners down as much as back; some of the smile's
     # back and up takes the down out, so that 20 is not taken for 15.
-    "20": (("mouthStretch_{s}", 0.95, ""), ("mouthSmile_{s}", 0.3, "")),
+    "20": (("mouthStretch_{s}", 1.0, ""), ("mouthSmile_{s}", 0.15, "")),
     "22": (("mouthFunnel", 1.0, ""),),
     # Orbicularis oris, tightened: the red parts narrow and roll in, the mouth shortens.
     "23": (
@@ -80,7 +82,7 @@ RECIPES: dict[str, Recipe] = {
     # the same way less than half as far.
     "26": (("jawOpen", 0.42, ""),),
     "27": (("jawOpen", 0.95, ""),),
-    "28": (("mouthRollLower", 1.0, ""), ("mouthRollUpper", 1.0, "")),
+    "28": (("mouthRollLower", 0.9, ""), ("mouthRollUpper", 0.85, "")),
     "43": (("eyeBlink_{s}", 1.0, ""),),
 }
 

@@ -246,7 +246,8 @@ def _episode(
     rise, hold, fall = rng.uniform(0.2, 0.8), rng.uniform(0.4, 2.5), rng.uniform(0.4, 1.5)
     whole = rise + hold + fall
     if still:
-        start = -rise - hold * rng.uniform(0.2, 0.8)
+        hold = 4.0  # so long that every action is at its apex, however late it began
+        start = -rise - hold * rng.uniform(0.2, 0.5)
     elif duration_s >= whole:
         start = rng.uniform(0, duration_s - whole)
     else:

@@ -1,0 +1,261 @@
+"""Clips: the same bytes from the same seed, and labels that the picture bears out."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from jaxfacs.errors import UserError
+from jaxfacs.facs import EMOTION_SETS, parse_label
+from jaxfacs.synthface import clip as synthface
+from jaxfacs.synthface import heads, truth
+from jaxfacs.synthface.heads import PAIRED
+
+SIZE = 64
+
+
+def _clip(seed, **options):
+    return synthface.clip(seed, **({"frames": 5, "size": SIZE, "fps": 10.0} | options))
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [_clip(seed) for seed in range(12)]
+
+
+def _of(made, label):
+    return made.intensity_TA[:, made.labels.index(label)]
+
+
+def test_a_clip_is_what_it_says(clips):
+    for made in clips:
+        assert made.frames_THWC.shape == (5, SIZE, SIZE, 3) and made.frames_THWC.dtype == np.uint8
+        assert made.frames_THWC.std() > 5
+        assert made.intensity_TA.shape == made.occurrence_TA.shape == (5, len(made.labels))
+        assert made.intensity_TA.dtype == np.float32 and made.occurrence_TA.dtype == np.int8
+        assert made.landmarks_T68x2.shape == (5, 68, 2) and made.box_T4.shape == (5, 4)
+        assert made.pose_T3.shape == (5, 3) and made.gaze_T2.shape == (5, 2)
+        assert made.emotion in (*synthface.EMOTIONS, "")
+        assert made.head == "builtin" and made.subject.startswith("builtin-")
+
+
+def test_one_seed_gives_the_same_bytes():
+    first = _clip(3)
+    synthface.load_head.cache_clear()  # nothing may hang on what was rendered before
+    _clip(4)
+    second = _clip(3)
+    assert first.frames_THWC.tobytes() == second.frames_THWC.tobytes()
+    assert first.intensity_TA.tobytes() == second.intensity_TA.tobytes()
+    assert first.landmarks_T68x2.tobytes() == second.landmarks_T68x2.tobytes()
+    assert first.emotion == second.emotion and first.events == second.events
+    assert first.frames_THWC.tobytes() != _clip(5).frames_THWC.tobytes()
+
+
+def test_a_person_depends_on_the_subject_alone():
+    head = synthface.load_head()
+    one, same, other = (synthface.sample_person(n, head=head) for n in (7, 7, 8))
+    np.testing.assert_array_equal(one.neutral_V3, same.neutral_V3)
+    assert one.look == same.look or vars(one.look) == vars(same.look)
+    assert np.abs(one.neutral_V3 - other.neutral_V3).max() > 0.2
+    assert vars(one.look) != vars(other.look)
+    first, second = _clip(1, subject=7, frames=1), _clip(2, subject=7, frames=1)
+    assert first.subject == second.subject == one.name != _clip(1, subject=8, frames=1).subject
+    assert first.events != second.events
+
+
+def test_occurrence_is_intensity_of_at_least_a_trace(clips):
+    for made in clips:
+        known = made.intensity_TA >= 0
+        np.testing.assert_array_equal(made.occurrence_TA == -1, ~known)
+        np.testing.assert_array_equal(
+            made.occurrence_TA[known], (made.intensity_TA[known] >= 1).astype(np.int8)
+        )
+        assert made.intensity_TA.max() <= 5 and made.intensity_TA[~known].max(initial=-1) == -1
+
+
+def test_an_unsided_label_is_the_stronger_side(clips):
+    for made in clips:
+        for au in PAIRED:
+            sides = np.maximum(_of(made, "L" + au), _of(made, "R" + au))
+            np.testing.assert_array_equal(_of(made, au), sides)
+
+
+def test_labels_are_codes_that_facs_knows():
+    assert len(set(synthface.LABELS)) == len(synthface.LABELS)
+    assert all(parse_label(label) == label for label in synthface.LABELS)
+    assert set(EMOTION_SETS["basic7_neutral"]) == set(synthface.EMOTIONS)
+
+
+def test_the_box_holds_the_landmarks(clips):
+    for made in clips:
+        low, high = made.box_T4[:, None, :2], made.box_T4[:, None, :2] + made.box_T4[:, None, 2:]
+        assert (made.landmarks_T68x2 >= low - 0.01).all()
+        assert (made.landmarks_T68x2 <= high + 0.01).all()
+
+
+def test_landmarks_lie_on_the_face():
+    """The subject's right eye is on the left of the picture, the chin below the nose."""
+    marks = _clip(0, near_frontal=True, frames=1).landmarks_T68x2[0]
+    assert marks[36, 0] < marks[45, 0] and marks[8, 1] > marks[30, 1] > marks[27, 1]
+    assert marks.min() > 0 and marks.max() < SIZE
+
+
+@pytest.mark.parametrize("emotion", synthface.EMOTIONS)
+def test_a_still_shows_the_emotion_it_is_asked_for(emotion):
+    shown = 0
+    for seed in range(4):
+        made = _clip(seed, frames=1, emotion=emotion)
+        assert made.emotion in (emotion, "")
+        shown += made.emotion == emotion
+    assert shown >= 3
+
+
+def test_happiness_is_called_so_only_where_the_smile_is_there():
+    for seed in range(6):
+        made = _clip(seed, emotion="happiness")
+        if made.emotion:
+            assert made.occurrence_TA[:, made.labels.index("12")].max() == 1
+
+
+def test_nobody_smiles_in_a_neutral_clip():
+    for seed in range(4):
+        made = _clip(seed, emotion="neutral")
+        assert made.emotion == "neutral"
+        lids = [made.labels.index(x) for x in ("43", "45", "L43", "R43")]
+        assert np.delete(made.occurrence_TA, lids, axis=1).max() == 0
+
+
+def _truth(intensity, *, blink=0.0, frames=3, gaze=(0, 0)):
+    head = synthface.load_head()
+    table = {k: np.full(frames, v, np.float32) for k, v in intensity.items()}
+    posed = dict(table)
+    if blink:
+        posed |= {side + "43": np.full(frames, blink, np.float32) for side in "LR"}
+    marks = heads.landmarks_of(
+        head,
+        heads.deform_clip(
+            head,
+            head.vertices_V3,
+            tuple(posed),
+            np.stack(list(posed.values()), axis=1) if posed else np.zeros((frames, 0), np.float32),
+            np.tile(np.float32(gaze), (frames, 1)),
+        ),
+    )
+    value_TA, present_TA = truth.true_labels(
+        table,
+        blink_T=np.full(frames, blink, np.float32),
+        landmarks_T68x3=marks,
+        rest_68x3=heads.landmarks_of(head, head.vertices_V3),
+    )
+    at = truth.column
+    return {x: (value_TA[0, at(x)], present_TA[0, at(x)]) for x in truth.LABELS}
+
+
+@pytest.mark.parametrize("parting", ["10", "16", "22", "25", "26", "27"])
+def test_lips_part_whatever_parts_them(parting):
+    sides = {"L" + parting: 5.0, "R" + parting: 5.0} if parting in PAIRED else {parting: 5.0}
+    assert _truth(sides)["25"][1] == 1
+
+
+def test_closed_lips_are_not_parted():
+    for still in ({}, {"L12": 4.0, "R12": 4.0}, {"24": 5.0}, {"18": 4.0}, {"28": 5.0}):
+        assert _truth(still)["25"] == (0, 0) or _truth(still)["25"][0] < 1
+
+
+def test_lips_that_hardly_part_are_undecided():
+    found = {_truth({"26": float(i)})["25"][1] for i in np.linspace(0, 3, 40)}
+    assert found == {-1, 0, 1}
+
+
+def test_pressed_lips_cannot_be_told_while_they_are_parted():
+    assert _truth({"24": 3.0})["24"] == (3, 1)
+    assert _truth({"24": 3.0, "27": 5.0})["24"] == (-1, -1)
+    assert _truth({"28": 3.0, "27": 5.0})["28"] == (-1, -1)
+    assert _truth({"24": 0.5, "27": 5.0})["24"][1] == 0
+
+
+def test_blinks_are_45_in_a_film_and_closed_eyes_in_a_still():
+    film = _truth({}, blink=5.0)
+    assert film["45"] == (5, 1) and film["43"] == (0, 0)
+    still = _truth({}, blink=5.0, frames=1)
+    assert still["45"] == (-1, -1) and still["43"] == (5, 1) and still["L43"] == (5, 1)
+    assert _truth({}, frames=1)["45"] == (0, 0)
+
+
+def test_one_side_is_labelled_on_that_side():
+    wink = _truth({"L12": 3.0})
+    assert wink["L12"] == (3, 1) and wink["R12"] == (0, 0) and wink["12"] == (3, 1)
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "shown.mp4"
+    emotions = ("happiness", "surprise")
+    made = synthface.film(2, subject=5, path=path, emotions=emotions, size=64, fps=8.0)
+    with made.csv_path.open() as file:
+        return made, list(csv.DictReader(file))
+
+
+def test_a_film_decodes_to_as_many_frames_as_its_csv_has_rows(filmed):
+    made, rows = filmed
+    reader, frames = cv2.VideoCapture(str(made.path)), 0
+    while reader.read()[0]:
+        frames += 1
+    assert frames == made.frames == len(rows)
+    assert sorted(p.name for p in made.path.parent.iterdir()) == ["shown.csv", "shown.mp4"]
+
+
+def test_a_film_shows_each_emotion_in_turn_with_rest_between(filmed):
+    made, rows = filmed
+    told = [row["emotion"] for row in rows]
+    turns = [e for i, e in enumerate(told) if e and (i == 0 or told[i - 1] != e)]
+    calm = [e for i, e in enumerate(turns) if i == 0 or turns[i - 1] != e]
+    assert calm == ["neutral", "happiness", "neutral", "surprise", "neutral"]
+    smiling = [row for row in rows if row["emotion"] == "happiness"]
+    assert all(row["AU12_c"] == "1" and float(row["AU12_r"]) >= 1 for row in smiling)
+    assert {row["subject"] for row in rows} == {made.subject}
+    assert float(rows[8]["timestamp"]) == 1.0
+
+
+def test_a_film_that_cannot_be_written_leaves_nothing(tmp_path):
+    for path, message in (
+        (tmp_path / "none" / "a.mp4", "no folder"),
+        (tmp_path / "a.avi", r"\.mp4"),
+    ):
+        with pytest.raises(UserError, match=message):
+            synthface.film(0, subject=0, path=path)
+    with pytest.raises(UserError, match="hunger"):
+        synthface.film(0, subject=0, path=tmp_path / "a.mp4", emotions=["hunger"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_film_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    draw, count = synthface.render.draw, iter(range(100))
+
+    def fails(*args, **options):
+        if next(count) == 3:
+            raise RuntimeError("the lamp broke")
+        return draw(*args, **options)
+
+    monkeypatch.setattr(synthface.render, "draw", fails)
+    with pytest.raises(RuntimeError, match="lamp"):
+        synthface.film(0, subject=0, path=tmp_path / "a.mp4", size=64, fps=4.0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": -1}, {"subject": -1}, {"frames": 0}, {"emotion": "hunger"}, {"size": 8}],
+)
+def test_arguments_out_of_range_are_refused(options):
+    with pytest.raises(ValueError):
+        _clip(options.pop("seed", 0), **options)
+
+
+def test_the_ict_head_makes_clips(ict_folder):
+    head = synthface.load_head(str(ict_folder))
+    made = _clip(1, head=head, frames=2)
+    again = _clip(1, head=head, frames=2)
+    assert made.head == "ict" and made.subject.startswith("ict-")
+    assert made.frames_THWC.tobytes() == again.frames_THWC.tobytes()
