@@ -1,10 +1,10 @@
 """`jaxfacs bench input`: does the input pipeline keep up?"""
 
-import dataclasses
 import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -51,14 +51,14 @@ def main(
         config = DataConfig(
             source=str(path), frames=frames, size=size, batch_size=batch_size, threads=1
         )
-        plain = dataclasses.replace(config, augment=NO_AUGMENT)
+        plain = replace(config, augment=NO_AUGMENT)
         frame_bytes = size * size * 3
         runs: dict[str, Callable[[], int]] = {"plain decode, one thread": _plain(opened, frames)}
         for n in threads:
-            runs[f"pipeline, {n} thread(s), no augmentation"] = _batches(plain, threads=n)
-            runs[f"pipeline, {n} thread(s), augmented"] = _batches(config, threads=n)
+            runs[f"pipeline, {n} thread(s), no augmentation"] = _batches(replace(plain, threads=n))
+            runs[f"pipeline, {n} thread(s), augmented"] = _batches(replace(config, threads=n))
         for n in workers:
-            runs[f"pipeline, {n} worker(s), augmented"] = _batches(config, workers=n)
+            runs[f"pipeline, {n} worker(s), augmented"] = _batches(replace(config, workers=n))
         rates = {name: [] for name in runs}
         for _ in range(repeats):
             for name, draw in runs.items():
@@ -97,13 +97,13 @@ def _plain(opened: RecordSet, frames: int) -> Callable[[], int]:
     return draw
 
 
-def _batches(config: DataConfig, **changes: int) -> Callable[[], int]:
+def _batches(config: DataConfig) -> Callable[[], int]:
     stream = None
 
     def draw() -> int:
         nonlocal stream
         if stream is None:
-            stream = train_batches(dataclasses.replace(config, **changes))
+            stream = train_batches(config)
         batch, time_ = next(stream)["frames_BTHWC"].shape[:2]
         return batch * time_
 

@@ -35,7 +35,8 @@ def text(records: RecordSet, *, aus: Sequence[str] = ()) -> str:
         "",
         f"{'split':<12}{'clips':>8}{'frames':>10}{'face found':>12}{'subjects':>10}",
     ]
-    for split, content in card["splits"].items():
+    for split in records.splits:
+        content = card["splits"][split]
         found = content["frames_with_found_face"] / content["frames"]
         lines.append(
             f"{split:<12}{content['clips']:>8}{content['frames']:>10}{found:>12.1%}"
@@ -166,7 +167,8 @@ def _sheet(records: RecordSet, split: str) -> "Figure":
         places = np.linspace(0, len(clip.frames) - 1, SAMPLE_FRAMES).astype(int)
         jpegs = [np.frombuffer(clip.frames[place], np.uint8) for place in places.tolist()]
         axes.set_axis_off()
-        axes.imshow(np.hstack([cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB) for jpeg in jpegs]))
+        frames = [np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)) for jpeg in jpegs]
+        axes.imshow(np.hstack(frames))
         emotion = records.emotions[clip.emotion] if clip.emotion >= 0 else "no emotion given"
         middle = clip.occurrence_TA[len(clip.frames) // 2]
         shown = [label for label, there in zip(records.aus, middle, strict=True) if there == 1]
