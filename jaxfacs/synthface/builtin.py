@@ -156,6 +156,16 @@ def _shapes(body_: Body, k: actions.Skin) -> dict[str, np.ndarray]:
     return shapes
 
 
+def _gaze_shapes(body_: Body, k: actions.Skin) -> dict[str, np.ndarray]:
+    left = (body_.vertices_V3[:, 0] > 0)[:, None]
+    shapes = {}
+    for name, field in actions.GAZE.items():
+        both = _carry(body_, field(k), 0)
+        shapes[f"L{name}"] = np.where(left, both, 0).astype(np.float32)
+        shapes[f"R{name}"] = np.where(left, 0, both).astype(np.float32)
+    return shapes
+
+
 def _eyes(body_: Body) -> tuple[heads.Eye, heads.Eye]:
     at = body_.vertices_V3
     reach = surface.eye_reach(np.abs(at[:, 0]) - surface.EYE[0], at[:, 1])
@@ -201,4 +211,5 @@ def head() -> heads.Head:
         masks=people.masks(body_, k, parts.scalp(at)),
         wrinkles=wrinkles,
         eyes=_eyes(body_),
+        gaze_shapes=_gaze_shapes(body_, k),
     )

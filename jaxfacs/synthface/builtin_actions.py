@@ -169,7 +169,7 @@ def inner_brow_raiser(k: Skin) -> np.ndarray:
 
 
 def outer_brow_raiser(k: Skin) -> np.ndarray:
-    outer = np.exp(-0.5 * (np.where(k.x < 4.3, (k.x - 4.3) / 1.35, (k.x - 4.3) / 1.5)) ** 2)
+    outer = np.exp(-0.5 * (np.where(k.x < 4.0, (k.x - 4.0) / 1.35, (k.x - 4.0) / 1.6)) ** 2)
     rise = np.exp(-0.5 * (np.where(k.y > 2.0, (k.y - 2.0) / 2.0, (k.y - 2.0) / 0.8)) ** 2)
     return k.pull(outer * rise, up=0.95, out=0.03) + k.pull(k.at(3.9, 1.05, 0.9, 0.35), up=0.10)
 
@@ -202,7 +202,7 @@ def _furrow(k: Skin, depth: float, top: float = -4.2, bottom: float = -7.4) -> n
 
 
 def nose_wrinkler(k: Skin) -> np.ndarray:
-    d = k.pull(k.at(1.45, -4.2, 0.65, 0.8), up=0.45, out=0.05)
+    d = k.pull(k.at(1.45, -4.2, 0.65, 0.8), up=0.55, out=0.05)
     d += k.pull(k.at(2.0, -2.2, 1.0, 1.1), up=0.45, out=-0.15)
     d += k.pull(k.lip(True, 1.3, 1.0, centre=1.0, corner=0.2), up=0.42) + k.pull(
         k.opposite(True, 1.4, 0.5), up=0.20
@@ -248,7 +248,7 @@ def lip_corner_puller(k: Skin) -> np.ndarray:
         k.lip(True, 1.5, 0.5), up=0.02, forward=-0.14
     )
     d += _lids(k, lower_cm=0.06)
-    return d + _furrow(k, 0.24, -4.2, -7.0)
+    return d + _furrow(k, 0.24, -4.2, -6.5)
 
 
 def dimpler(k: Skin) -> np.ndarray:
@@ -299,7 +299,9 @@ def chin_raiser(k: Skin) -> np.ndarray:
 
 
 def lip_pucker(k: Skin) -> np.ndarray:
-    round_mouth = np.exp(-0.5 * (np.maximum(np.hypot(k.x / 1.15, (k.y + 7.2)) - 1.6, 0) / 1.0) ** 2)
+    round_mouth = np.exp(
+        -0.5 * (np.maximum(np.hypot(k.x / 1.15, (k.y + 7.3) * 1.35) - 1.6, 0) / 1.0) ** 2
+    )
     d = (
         np.stack([-0.46 * np.minimum(k.x, 3.2) * round_mouth, 0 * k.x, 0 * k.x], axis=1)
         * k.front[:, None]
@@ -328,7 +330,9 @@ def lip_stretcher(k: Skin) -> np.ndarray:
 
 
 def lip_funneler(k: Skin) -> np.ndarray:
-    round_mouth = np.exp(-0.5 * (np.maximum(np.hypot(k.x / 1.15, (k.y + 7.2)) - 1.7, 0) / 1.0) ** 2)
+    round_mouth = np.exp(
+        -0.5 * (np.maximum(np.hypot(k.x / 1.15, (k.y + 7.3) * 1.35) - 1.7, 0) / 1.0) ** 2
+    )
     d = (
         np.stack([-0.30 * np.minimum(k.x, 3.2) * round_mouth, 0 * k.x, 0 * k.x], axis=1)
         * k.front[:, None]
@@ -457,5 +461,10 @@ ACTIONS: dict[str, tuple[Callable[[Skin], np.ndarray], float]] = {
     "27": (mouth_stretch, 0),
     "28": (lip_suck, 0),
     "43": (blink, 0.5),
+}
+# The lids go with the eye; at heads.GAZE_FULL_DEG. Sideways they stay.
+GAZE: dict[str, Callable[[Skin], np.ndarray]] = {
+    "up": lambda k: _lids(k, upper_cm=0.26, lower_cm=0.07),
+    "down": lambda k: _lids(k, upper_cm=-0.40, lower_cm=-0.14),
 }
 JAW_DEG = {"26": JAW_DROP_DEG, "27": JAW_STRETCH_DEG}

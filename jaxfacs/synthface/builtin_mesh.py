@@ -189,7 +189,14 @@ def _start_points(fixed: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     points, length = points[keep], length[keep]
     near = _nearest(points, fixed)
     points = points[near > 0.7 * length]
-    return points[~np.any([_inside(points, hole) for hole in holes], axis=0)]
+    return _outside(points, holes)
+
+
+def _outside(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
+    """The points clear of the holes and of the rims in front and behind."""
+    to_rim = np.minimum(points[:, 0], np.pi * surface.girth(points[:, 1]) - points[:, 0])
+    keep = to_rim > 0.3 * _edge_length(points)
+    return points[keep & ~np.any([_inside(points, hole) for hole in holes], axis=0)]
 
 
 def _nearest(points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -236,6 +243,7 @@ def _relax(fixed: np.ndarray, holes: list[np.ndarray]) -> tuple[np.ndarray, np.n
     length = _edge_length(points)
     for turn in range(_ROUNDS):
         if turn % _RETRIANGULATE == 0:
+            points = np.concatenate([fixed, _outside(points[first:], holes)])
             triangles = _delaunay(points, holes)
             sides = np.concatenate(
                 [triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]
@@ -259,5 +267,6 @@ def _relax(fixed: np.ndarray, holes: list[np.ndarray]) -> tuple[np.ndarray, np.n
         girth = np.pi * surface.girth(points[first:, 1])
         points[first:, 0] = np.clip(points[first:, 0], 0.05, np.maximum(girth - 0.05, 0.06))
         points[first:, 1] = np.clip(points[first:, 1], 0.05, surface.V_END - 0.05)
+    points = np.concatenate([fixed, _outside(points[first:], holes)])
     points = points.astype(np.float32).astype(float)
     return points, _delaunay(points, holes)

@@ -31,11 +31,11 @@ _SECTIONS = np.array(
         [-4.0, -2.2, -4.5, 6.95, 0.3, 9.05, -7.6, 2.35],
         [-5.5, -3.2, -5.7, 6.75, 0.4, 9.2, -7.0, 2.25],
         [-7.0, -4.2, -6.8, 6.5, 0.5, 9.25, -6.6, 2.15],
-        [-8.5, -5.1, -7.8, 6.15, 0.6, 9.0, -6.35, 2.1],
-        [-9.8, -5.9, -8.7, 5.8, 0.7, 8.85, -6.2, 2.05],
-        [-10.9, -6.6, -9.4, 5.4, 0.8, 8.4, -6.1, 2.05],
-        [-11.6, -7.3, -10.1, 5.0, 0.4, 7.2, -6.1, 2.0],
-        [-12.0, -8.1, -10.9, 4.75, -0.4, 5.4, -6.15, 1.95],
+        [-8.5, -5.2, -7.8, 6.25, 0.6, 9.0, -6.35, 2.1],
+        [-9.8, -6.2, -8.7, 6.0, 0.7, 8.85, -6.2, 2.05],
+        [-10.9, -7.0, -9.4, 5.65, 0.8, 8.4, -6.1, 2.05],
+        [-11.6, -7.7, -10.1, 5.2, 0.4, 7.2, -6.1, 2.0],
+        [-12.0, -8.5, -10.9, 4.85, -0.4, 5.4, -6.15, 1.95],
         [-12.5, -9.2, -11.8, 4.8, -1.0, 3.9, -6.3, 2.0],
         [-13.8, -11.2, -13.0, 5.0, -1.5, 3.3, -6.6, 2.0],
         [-15.8, -13.8, -14.6, 5.6, -1.9, 3.1, -7.2, 2.0],
@@ -131,7 +131,7 @@ def bump(x, y, cx, cy, sx, sy, tilt_deg: float = 0.0) -> np.ndarray:
 
 # --- the eye -------------------------------------------------------------------------------
 
-EYE = np.array([3.15, 0.0, 6.55])  # centre of the left eyeball
+EYE = np.array([3.15, 0.0, 6.72])  # centre of the left eyeball
 EYE_RADIUS = 1.22
 INNER_CANTHUS, OUTER_CANTHUS = np.array([1.68, -0.14]), np.array([4.58, 0.12])
 _LID_SEMI = (1.62, 1.34, 1.36)  # half axes of the ellipsoid that the lids lie on
@@ -141,7 +141,7 @@ def lid_line(t: np.ndarray, upper: bool) -> np.ndarray:
     """The lid margin N×2 seen from the front; t runs from 0 (inner) to 1 (outer corner)."""
     chord = INNER_CANTHUS + t[:, None] * (OUTER_CANTHUS - INNER_CANTHUS)
     if upper:
-        lift = 0.56 * (4 * t * (1 - t)) ** 0.72 * (1 + 0.16 * (0.5 - t))
+        lift = 0.60 * (4 * t * (1 - t)) ** 0.72 * (1 + 0.16 * (0.5 - t))
     else:
         lift = -0.44 * (4 * t * (1 - t)) ** 0.80 * (1 - 0.30 * (0.5 - t))
     return chord + np.stack([np.zeros_like(t), lift], axis=1)
@@ -172,6 +172,7 @@ def _eye_relief(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     span = np.exp(-0.5 * (dx / 1.15) ** 4)
     z -= 0.11 * span * np.exp(-0.5 * ((dy - crease) / 0.10) ** 2)
     z += 0.12 * span * np.exp(-0.5 * ((dy - crease - 0.34) / 0.24) ** 2)
+    z += 0.14 * bump(x, y, 2.9, 1.15, 1.3, 0.34)
     # The bag under the eye.
     z += 0.05 * bump(dx, dy, 0.1, -0.85, 1.0, 0.16)
     z -= 0.06 * bump(dx, dy, -0.3, -1.12, 1.0, 0.13, -8)
