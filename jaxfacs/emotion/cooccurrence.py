@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxfacs.emotion.reading import Evidence, Reading, softmax
+from jaxfacs.emotion.reading import Evidence, Reading, emotion_names, softmax
 from jaxfacs.errors import UserError
 from jaxfacs.facs import emotions as facs_emotions
 from jaxfacs.facs import parse_label
@@ -63,6 +63,9 @@ class CooccurrenceMapper:
             raise ValueError(
                 f"table of {self.rate_EA.shape} for {shape[0]} emotions, {shape[1]} AUs"
             )
+        known = self.rate_EA[~np.isnan(self.rate_EA)]
+        if np.any((known < 0) | (known > 1)) or not 0 < self.temperature < np.inf:
+            raise ValueError("shares are 0 to 1, the temperature is above 0")
         for emotion, cells in self.edits.items():
             if emotion not in self.emotions:
                 raise UserError(_not_in("edited emotion", emotion, self.emotions))
@@ -165,12 +168,15 @@ class CooccurrenceMapper:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "CooccurrenceMapper":
-        emotions, aus = tuple(content["emotions"]), tuple(map(parse_label, content["aus"]))
+        emotions, aus = emotion_names(content["emotions"]), tuple(map(parse_label, content["aus"]))
+        known_EA = _table(content["known"], emotions, aus)
+        if not np.all((known_EA >= 0) & (known_EA < 2**53)):
+            raise ValueError("known is a number of frames for every cell")
         return cls(
             emotions,
             aus,
             _table(content["fitted"], emotions, aus),
-            np.nan_to_num(_table(content["known"], emotions, aus)).astype(np.int64),
+            known_EA.astype(np.int64),
             {emotion: dict(cells) for emotion, cells in content["edits"].items()},
             float(content["threshold"]),
             float(content["temperature"]),

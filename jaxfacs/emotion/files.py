@@ -21,15 +21,15 @@ def from_json(content: Mapping[str, Any]) -> Mapper:
     Raises:
       UserError: a kind that is not known, a part that is missing or of the wrong form.
     """
-    if not isinstance(content, Mapping) or content.get("kind") not in KINDS:
+    if not isinstance(content, Mapping) or str(content.get("kind")) not in KINDS:
         raise UserError(f"no emotion mapper: its kind must be one of {', '.join(KINDS)}")
     try:
-        return KINDS[content["kind"]].from_json(content)
+        return KINDS[str(content["kind"])].from_json(content)
     except KeyError as error:
         raise UserError(f"emotion mapper without {error}; restore it") from error
     except UserError:
         raise
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"emotion mapper with a part of the wrong form: {error}") from error
 
 

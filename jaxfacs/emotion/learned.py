@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxfacs.emotion.reading import Evidence, Reading, softmax
+from jaxfacs.emotion.reading import Evidence, Reading, emotion_names, softmax
 from jaxfacs.errors import UserError
 from jaxfacs.facs import parse_label
 
+WEIGHT_LIMIT = 1e6  # far above what a fit gives; beyond, sums could overflow (NaN fails the test)
 KINDS = ("logistic", "naive_bayes", "mlp")
 
 
@@ -47,6 +48,9 @@ class LearnedMapper:
             raise ValueError(f"layers of {shapes} between {sizes[0]} AUs and {len(self.emotions)}")
         if self.mean_A.shape != (sizes[0],):
             raise ValueError(f"means of shape {self.mean_A.shape} for {sizes[0]} AUs")
+        arrays = (self.mean_A, *(array for layer in self.layers for array in layer))
+        if not all(np.abs(array).max(initial=0) < WEIGHT_LIMIT for array in arrays):
+            raise ValueError("a weight is not a finite number of sane size")
 
     def apply(
         self,
@@ -99,7 +103,7 @@ class LearnedMapper:
             for layer in content["layers"]
         )
         return cls(
-            tuple(content["emotions"]),
+            emotion_names(content["emotions"]),
             tuple(map(parse_label, content["aus"])),
             np.asarray(content["mean"], float),
             layers,

@@ -204,6 +204,15 @@ def explain_codes(
     return explain(mapper, probability, intensity=intensity, emotion=emotion)
 
 
+def emotion_names(values: Any) -> tuple[str, ...]:
+    """Names read from JSON, as a tuple; ValueError unless they are different, non-empty strings."""
+    if not isinstance(values, list | tuple) or not all(isinstance(v, str) and v for v in values):
+        raise ValueError(f"emotions are a list of names, not {values!r}")
+    if len(set(values)) != len(values):
+        raise ValueError(f"an emotion stands twice among {', '.join(values)}")
+    return tuple(values)
+
+
 def normalised(score_TE: np.ndarray) -> np.ndarray:
     """Rows that sum to 1 (float32); a row without any score is shared out evenly."""
     total_T1 = score_TE.sum(axis=1, keepdims=True)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxfacs.emotion.reading import Evidence, Reading, normalised
+from jaxfacs.emotion.reading import Evidence, Reading, emotion_names, normalised
 from jaxfacs.errors import UserError
-from jaxfacs.facs import PROTOTYPES, Code, Prototype, format, parse, swap_sides
+from jaxfacs.facs import PROTOTYPES, Code, Prototype, format, parse, parse_label, swap_sides
 
 NEUTRAL = "neutral"
 UNKNOWN = 0.5  # what a condition weighs that cannot be judged
@@ -50,6 +50,8 @@ class RuleMapper:
             self.source, rows = "rows given", tuple(table)
         self.neutral = neutral
         self.rules = tuple(row for row in rows if row.codes)  # neutral's own row asks for nothing
+        for rule in self.rules:
+            _refuse_faulty(rule)
         self._shares = _shares(self.rules)
         # Likelihoods part a small rule from a larger one by themselves.
         self._containing = [
@@ -136,12 +138,12 @@ class RuleMapper:
     def from_json(cls, content: Mapping[str, Any]) -> "RuleMapper":
         rows = [
             Prototype(
-                row["emotion"],
+                emotion_names([row["emotion"]])[0],
                 parse(row["codes"]),
                 parse(row.get("at_least", "0")),
                 parse(row.get("at_most", "0")),
                 bool(row.get("one_sided", False)),
-                dict(row.get("shares", {})),
+                {parse_label(au): float(share) for au, share in row.get("shares", {}).items()},
             )
             for row in content["rules"]
         ]
@@ -195,6 +197,15 @@ class RuleMapper:
         return tuple(missing)
 
 
+def _refuse_faulty(rule: Prototype) -> None:
+    for code in (*rule.at_least, *rule.at_most):
+        if code.intensity is None:
+            raise UserError(f"{rule.emotion}: the limit {code} has no letter; write {code}B")
+    for au, share in rule.shares.items():
+        if not 0 < share < 1:
+            raise UserError(f"{rule.emotion}: {share} of people show AU {au}; write 0.01 to 0.99")
+
+
 def _containing(rule: Prototype, rules: Sequence[Prototype]) -> list[int]:
     """Rules of other emotions whose AUs are all of this one's and more."""
     own = {code.au for code in rule.codes}
@@ -212,12 +223,12 @@ def _met(rule: Prototype, evidence: Evidence, weight_TA: np.ndarray) -> np.ndarr
     else:
         conditions_T = [_needed(code.label, evidence, weight_TA) for code in rule.codes]
     nothing_known_T = np.isnan(conditions_T).all(axis=0)
-    for code in rule.at_least:
-        level_T = np.clip(evidence.intensity(code.label) - (_level(code) - 1), 0, 1)
+    for code, level in ((c, c.intensity or 1) for c in rule.at_least):
+        level_T = np.clip(evidence.intensity(code.label) - (level - 1), 0, 1)
         conditions_T.append(level_T)
         _note(evidence, code.label, 2 * level_T - 1, weight_TA)
-    for code in rule.at_most:
-        over_T = np.nan_to_num(np.clip(evidence.intensity(code.label) - _level(code), 0, 1))
+    for code, level in ((c, c.intensity or 5) for c in rule.at_most):
+        over_T = np.nan_to_num(np.clip(evidence.intensity(code.label) - level, 0, 1))
         # A limit that cannot be judged is not broken: most AUs are below it most of the time.
         conditions_T.append(1 - over_T)
         _note(evidence, code.label, np.where(over_T > 0, -2 * over_T, 0), weight_TA)
@@ -225,12 +236,6 @@ def _met(rule: Prototype, evidence: Evidence, weight_TA: np.ndarray) -> np.ndarr
     unknown_T = np.isnan(condition_CT).sum(axis=0)
     weakest_T = np.where(np.isnan(condition_CT), 1.0, condition_CT).min(axis=0)
     return np.where(nothing_known_T, 0.0, weakest_T * UNKNOWN**unknown_T)
-
-
-def _level(code: Code) -> int:
-    if code.intensity is None:
-        raise UserError(f"a limit needs an intensity letter: {code} says none; write {code}B")
-    return code.intensity
 
 
 def _needed(label: str, evidence: Evidence, weight_TA: np.ndarray) -> np.ndarray:

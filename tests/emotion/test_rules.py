@@ -194,4 +194,7 @@ def test_wrong_tables_are_refused():
         RuleMapper([])
     limit = facs.Prototype("awe", facs.parse("5"), at_most=facs.parse("5"))
     with pytest.raises(UserError, match="letter"):
-        RuleMapper([limit]).apply(("5",), [[1.0]])
+        RuleMapper([limit])
+    shown_by_all = facs.Prototype("awe", facs.parse("5"), shares={"1": 1.0})
+    with pytest.raises(UserError, match=r"0\.99"):
+        RuleMapper([shown_by_all])

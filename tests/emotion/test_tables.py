@@ -11,6 +11,7 @@ from jaxfacs import facs
 from jaxfacs.emotion import (
     CooccurrenceMapper,
     LearnedMapper,
+    RuleMapper,
     cooccurrence,
     explain,
     from_json,
@@ -199,6 +200,35 @@ def test_a_badly_edited_table_is_refused_by_name(table, tmp_path, path, value, m
     with pytest.raises(UserError, match=message) as caught:
         load(tmp_path / "t.json")
     assert "t.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def places(tree, path=()):
+    """Paths of everything inside a JSON value."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("kind", ["rules", "cooccurrence", "learned"])
+def test_a_mapper_damaged_anywhere_is_refused_or_still_gives_distributions(table, kind):
+    mapper = {
+        "rules": lambda: RuleMapper("du2014"),
+        "cooccurrence": lambda: table.edited("sadness", "15", 0.5),
+        "learned": lambda: learned.fit(*faces(90, 0), aus=AUS, emotions=EMOTIONS),
+    }[kind]()
+    content = mapper.to_json()
+    refused = 0
+    for path in places(content):
+        for value in (None, "xyz", 7, [], {}, float("nan"), -3, 1e308):
+            try:
+                reading = from_json(damaged(content, path, value)).apply(AUS, [[0.5] * len(AUS)])
+            except UserError:
+                refused += 1
+            else:
+                assert reading.probability_TE.sum() == pytest.approx(1, abs=1e-4), (path, value)
+    assert refused > 50
 
 
 def test_files_that_are_no_tables(tmp_path):
