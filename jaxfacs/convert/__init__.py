@@ -1,0 +1,1 @@
+"""Ways in and out: published weights to checkpoints, checkpoints to inference bundles."""

@@ -137,11 +137,15 @@ def _film(path: Path) -> Source:
 
 
 def _open_film(path: Path) -> cv2.VideoCapture:
-    # FFmpeg prints its own lines about damaged files; ours name the file and what was done.
+    # FFmpeg and OpenCV print lines of their own about damaged files; ours name file and remedy.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    # FFmpeg by name: other back ends would take "%02d" in a file's name for a row of pictures.
-    film = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    try:
+        # FFmpeg by name: other back ends would take "%02d" in a name for a row of pictures.
+        film = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    finally:
+        logging.setLogLevel(before)
     if not film.isOpened():
         raise _no_film(path)
     return film

@@ -1,0 +1,176 @@
+"""`jaxfacs export`: what `jaxfacs train` left -> one file that `jaxfacs predict` reads."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxfacs.errors import UserError
+
+
+def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") -> int:
+    """Write a trained checkpoint as one file for inference.
+
+    The file holds the network for any batch size on CPU, CUDA and TPU, the thresholds that
+    `jaxfacs evaluate` tuned on the validation split, how faces were cut, the mapping from AUs to
+    emotions, and where it all came from.
+
+    Args:
+      workdir: what `jaxfacs train` wrote into
+      out: the file to write, by custom *.jaxfacs
+      step: a step, "best" or "latest"; by default the best if there is one, else the latest
+      emotions: auto (the network's own emotions, else the rules of the FACS manual); none; a rule
+        table (facs_manual, emfacs, …); or a .json file that `jaxfacs emotions fit` wrote
+    """
+    if step and not step.isdigit() and step not in ("best", "latest"):
+        raise UserError(f"--step is '{step}'; give a number, best or latest")
+    chosen: int | Literal["best", "latest"] | None = (
+        int(step) if step.isdigit() else (step or None)  # type: ignore[assignment]
+    )
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; give --out a file name, as in model.jaxfacs")
+    mapper = _mapper(emotions)
+
+    from jaxfacs.train.checkpoint import load_for_inference
+
+    trained = load_for_inference(workdir, step=chosen)
+    path = export_trained(trained, out, emotion_mapper=mapper, own_emotions=emotions == "auto")
+    tuned = "tuned on validation" if trained.thresholds else "all 0.5: run jaxfacs evaluate first"
+    size_mb = path.stat().st_size / 1e6
+    print(f"step {trained.step} -> {path} ({size_mb:.1f} MB; thresholds {tuned})")
+    return 0
+
+
+def export_trained(
+    trained: Any, out: Path, *, emotion_mapper: dict[str, Any] | None, own_emotions: bool = True
+) -> Path:
+    """Writes the bundle of a `train.checkpoint.Trained`; returns its path.
+
+    Args:
+      trained: the network as it was trained.
+      out: the file.
+      emotion_mapper: JSON of an emotion mapper, used where the network gives no emotions.
+      own_emotions: whether the network's own emotions, if it has them, are used.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from jaxfacs import __version__, models
+    from jaxfacs.convert.export import flat, nested, write_bundle
+    from jaxfacs.infer.bundle import InputSpec
+    from jaxfacs.train.state import create_module
+
+    experiment = trained.experiment
+    config, card = experiment.model, models.card(experiment.model.name)
+    module = create_module(
+        config,
+        num_aus=len(trained.aus),
+        num_emotions=len(trained.emotions),
+        dtype=experiment.dtype,
+        seed=experiment.seed,
+    )
+    graphdef, _, _ = models.split(module)
+    keep_emotion = own_emotions and config.emotion
+
+    def function(weights: dict[str, jax.Array], frames_BTHWC: jax.Array) -> dict[str, jax.Array]:
+        tree = nested(weights)
+        mean_3, std_3 = jnp.asarray(card.mean), jnp.asarray(card.std)
+        x_BTHWC = (frames_BTHWC.astype(jnp.float32) - mean_3) / std_3
+        raw, _ = models.apply(graphdef, tree["params"], tree.get("stats", {}), x_BTHWC, train=False)
+        return _answers(raw, keep_emotion=keep_emotion)
+
+    weights = flat(params=trained.params, stats=trained.stats)
+    data = experiment.data
+    shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
+    probability = jax.eval_shape(function, weights, shape).get("probability")
+    if probability is None:
+        raise UserError(f"model {config.name} answers no AU occurrence; it cannot be exported")
+    crop = dict(trained.manifest["data"]["crop"])
+    input = InputSpec(
+        frames=data.frames,
+        size=data.size,
+        stride=data.stride,
+        fps=_record_fps(experiment, trained.manifest),
+        answers=_answered_frames(data.frames, probability.shape),
+    )
+    public = dataclasses.replace(data, source=Path(data.source).name)  # no paths of this machine
+    about = {
+        "model": config.name,
+        "parameters": int(sum(np.size(w) for n, w in weights.items() if n.startswith("params"))),
+        "paper": card.paper,
+        "source": card.source,
+        "licence": card.licence,
+        "step": trained.step,
+        "validation": trained.metrics,
+        "thresholds": "best F1 on validation" if trained.thresholds else "0.5, not tuned",
+        "data": {k: trained.manifest["data"][k] for k in ("name", "digest")},
+        "experiment": dataclasses.asdict(dataclasses.replace(experiment, data=public)),
+        "checkpoint_sha256": trained.manifest["sha256"],
+        "jaxfacs": __version__,
+        "jax": jax.__version__,
+    }
+    return write_bundle(
+        out,
+        function=function,
+        weights=weights,
+        input=input,
+        aus=trained.aus,
+        # bfloat16 has 8 bits: two ways of fusing the same sums differ in the third digit.
+        tolerance=1e-4 if experiment.dtype == "float32" else 3e-2,
+        emotions=trained.emotions if keep_emotion else (),
+        thresholds=trained.thresholds,
+        crop=crop,
+        emotion_mapper=None if keep_emotion else emotion_mapper,
+        about=about,
+    )
+
+
+def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
+    """The network's outputs as a bundle's: probabilities instead of logits, float32."""
+    import jax
+    import jax.numpy as jnp
+
+    float32 = {name: value.astype(jnp.float32) for name, value in raw.items()}
+    answers: dict[str, Any] = {}
+    if "probability" in float32:
+        answers["probability"] = float32["probability"]
+    elif "occurrence" in float32:
+        answers["probability"] = jax.nn.sigmoid(float32["occurrence"])
+    if "intensity" in float32:
+        answers["intensity"] = float32["intensity"]
+    if "emotion" in float32 and keep_emotion:
+        answers["emotion"] = jax.nn.softmax(float32["emotion"])
+    return answers
+
+
+def _answered_frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Which frames of a clip the answers are about, as `train.step.labels_for` chose labels."""
+    if len(shape) == 2:
+        return (frames // 2,)
+    length = shape[1]
+    return tuple((2 * i + 1) * frames // (2 * length) for i in range(length))
+
+
+def _record_fps(experiment: Any, manifest: dict[str, Any]) -> float | None:
+    """Frames a second of the records, by the first clip's timestamps; None if they are not here."""
+    from jaxfacs.data.records import open_set
+
+    try:
+        records = open_set(experiment.data.source)
+        if records.digest != manifest["data"]["digest"]:
+            return None
+        steps = np.diff(records.clip(experiment.data.train_split, 0).timestamps_T)
+    except (UserError, OSError):
+        return None
+    return round(float(1 / np.median(steps)), 3) if len(steps) and np.median(steps) > 0 else None
+
+
+def _mapper(name: str) -> dict[str, Any] | None:
+    if name == "none":
+        return None
+    from jaxfacs import emotion
+
+    if name.endswith(".json"):
+        return emotion.load(name).to_json()
+    return emotion.RuleMapper("facs_manual" if name == "auto" else name).to_json()

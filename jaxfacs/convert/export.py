@@ -1,0 +1,139 @@
+"""A network as a bundle: traced for any batch size, checked against itself, written."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, export
+
+from jaxfacs.errors import UserError
+from jaxfacs.infer import bundle
+from jaxfacs.infer.bundle import InputSpec
+
+Function = Callable[[dict[str, Array], Array], dict[str, Array]]
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_OUTPUTS = ("probability", "intensity", "emotion")
+
+
+def write_bundle(
+    out: str | Path,
+    *,
+    function: Function,
+    weights: Mapping[str, np.ndarray],
+    input: InputSpec,
+    aus: tuple[str, ...],
+    tolerance: float = 1e-4,
+    **manifest: Any,
+) -> Path:
+    """Exports `function` for any batch size on CPU, CUDA and TPU, checks it, and writes the bundle.
+
+    Args:
+      out: the file.
+      function: (weights, frames_BTHWC uint8) -> dict of `probability` and perhaps `intensity` and
+        `emotion`; normalises its input itself.
+      weights: flat dict of arrays, the function's first argument.
+      input: what it reads, and which frames its answers are about.
+      aus: labels of its answers.
+      tolerance: how far the exported program may be from `function` on random frames.
+      **manifest: further arguments of `infer.bundle.write`.
+
+    Raises:
+      UserError: it cannot be exported, answers in other shapes than `input` and `aus` say, or
+        the exported program answers otherwise than the function. Nothing is written then.
+    """
+    serialised = serialise(function, weights, input)
+    _check(serialised, function, weights, input, num_aus=len(aus), tolerance=tolerance)
+    return bundle.write(out, function=serialised, weights=weights, input=input, aus=aus, **manifest)
+
+
+def serialise(function: Function, weights: Mapping[str, np.ndarray], input: InputSpec) -> bytes:
+    """The StableHLO of `function` with a symbolic batch size, without names of source files."""
+    (batch,) = export.symbolic_shape("b")
+    frames = jax.ShapeDtypeStruct((batch, input.frames, input.size, input.size, 3), jnp.uint8)
+    forms = {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()}
+    with _no_source_locations():
+        try:
+            exported = export.export(jax.jit(function), platforms=PLATFORMS)(forms, frames)
+        except Exception as error:  # what a network can do wrong here has many types
+            raise UserError(
+                f"this network cannot be exported for any batch size: {_first_line(error)}"
+            ) from error
+        return bytes(exported.serialize())
+
+
+def flat(**trees: Any) -> dict[str, np.ndarray]:
+    """Nested dicts of arrays as one flat dict: {"params/head/kernel": …}."""
+    leaves = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(trees)[0]:
+        leaves[jax.tree_util.keystr(path, simple=True, separator="/")] = np.asarray(leaf)
+    return leaves
+
+
+def nested(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flat`."""
+    tree: dict[str, Any] = {}
+    for path, leaf in weights.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def _check(
+    serialised: bytes,
+    function: Function,
+    weights: Mapping[str, np.ndarray],
+    input: InputSpec,
+    *,
+    num_aus: int,
+    tolerance: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (2, input.frames, input.size, input.size, 3)
+    frames_BTHWC = rng.integers(0, 256, shape, np.uint8)
+    expected = jax.jit(function)(dict(weights), frames_BTHWC)
+    loaded = export.deserialize(bytearray(serialised))
+    answered = jax.jit(loaded.call)(dict(weights), frames_BTHWC)
+    if unknown := set(answered) - set(_OUTPUTS):
+        raise UserError(
+            f"this network answers {', '.join(sorted(unknown))}, which bundles do not hold"
+        )
+    per_answer = (2, len(input.answers), num_aus) if input.per_frame else (2, num_aus)
+    for name in _OUTPUTS[:2]:
+        if name in answered and answered[name].shape != per_answer:
+            raise UserError(
+                f"this network's {name} has shape {answered[name].shape}, expected {per_answer}"
+            )
+    if "probability" not in answered:
+        raise UserError("this network answers no AU probability; it cannot be exported")
+    for name, values in answered.items():
+        if not np.isfinite(values).all():
+            raise UserError(f"this network's {name} is not finite; export another --step")
+        worst = float(np.abs(np.asarray(values) - np.asarray(expected[name])).max())
+        if worst > tolerance:
+            raise UserError(
+                f"the exported {name} differs from the network's by {worst:.2g}; nothing is written"
+            )
+
+
+@contextmanager
+def _no_source_locations() -> Iterator[None]:
+    """Call stacks with this machine's paths would go into the file, and change its bytes."""
+    flag = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, flag)
+    jax.config.update(flag, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(flag, before)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:200]
