@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from jaxfacs.errors import UserError
@@ -120,7 +121,7 @@ def sample_person(subject: int, *, head: Head) -> Person:
             offsets.append(offset)
     identity = heads.identity(head, weights_M)
     neutral = heads.deform_clip(
-        head, identity, labels, np.float32([offsets]), np.zeros((1, 2), np.float32)
+        head, identity, labels, np.array([offsets], np.float32), np.zeros((1, 2), np.float32)
     )
     return Person(
         name=f"{head.name}-{subject:06d}",
@@ -323,15 +324,13 @@ class _writing:
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
 
     def __enter__(self):
-        import cv2
-
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(
             str(self._temporary), code, self._fps, (self._size, self._size)
         )
         if not self._writer.isOpened():
             raise UserError(f"{self._path} cannot be written; is the folder writable?")
-        return lambda image_HWC: self._writer.write(image_HWC[..., ::-1])
+        return lambda image_HWC: self._writer.write(cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
 
     def __exit__(self, failed, *_):
         self._writer.release()

@@ -238,7 +238,7 @@ def _shown(neutral: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
         hidden[molars] = True
     for ball in _EYEBALLS.values():
         hidden[ball] = neutral[ball, 2] < neutral[ball, 2].min() + 1.2
-    return ~hidden[triangles_F3].all(axis=1)
+    return np.logical_not(hidden[triangles_F3].all(axis=1))
 
 
 def _eye(side: str, neutral: np.ndarray, offsets: dict[str, np.ndarray]) -> Eye:
@@ -397,7 +397,7 @@ def _masks(
     )
     cheek = front * np.exp(-((np.abs(x) - 4.1) ** 2 + (y - 0.2) ** 2) / (2 * 1.5**2))
     # The holes lie above and a little outward of the landmarks on the base of the nose.
-    nostril_at = neutral[landmarks[[32, 34]]] + np.float32([[-0.12, 1.02, 0.2], [0.12, 1.02, 0.2]])
+    nostril_at = neutral[landmarks[[32, 34]]] + np.array([[-0.12, 1.02, 0.2], [0.12, 1.02, 0.2]])
     nostril = np.zeros(VERTICES)
     for at in nostril_at:
         nostril = np.maximum(
