@@ -113,15 +113,15 @@ def download(
 ) -> None:
     """Streams `url` to `path`, going on where an earlier try stopped.
 
-    Where the server serves parts of files and marks versions (ETag), the rest alone is fetched; else
-    it starts anew. Server errors and broken connections are tried again with growing pauses; a
+    Where the server serves parts of files and marks versions (ETag), the rest alone is fetched;
+    else it starts anew. Server errors and broken connections are tried again with growing pauses; a
     refusal (4xx) is final. The length that the server announces must be met, and `max_bytes` is
     never passed.
 
     Raises:
       UserError: as said above, with what to do.
     """
-    pause = FIRST_PAUSE_S
+    pause, problem = FIRST_PAUSE_S, ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             if _continue(url, path, max_bytes=max_bytes):

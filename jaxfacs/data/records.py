@@ -137,7 +137,7 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
         raise UserError(
             f"{path} is not a record folder (no {LABELS} in it); make one with: jaxfacs data build"
         ) from error
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{path / LABELS} cannot be read ({error}); build the set again") from error
     if version > schema.FORMAT_VERSION:
         raise UserError(
