@@ -1,215 +1,166 @@
 """The built-in head: a face made by formulas alone, so that everything works offline.
 
 `head()` builds it in about a second and keeps it for the life of the process. The resting surface
-is in `builtin_surface`, its triangles in `builtin_mesh`, eyes and mouth in `builtin_parts`, the
-muscle actions in `builtin_actions`, people and paint in `builtin_people`.
+is in `builtin_surface`, its triangles in `builtin_mesh`, eyes and mouth in `builtin_parts`, all of
+it joined in `builtin_body`; the muscle actions are in `builtin_actions`, what people differ in is
+in `builtin_people`, masks, creases and landmarks are in `builtin_paint`.
 """
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from jaxfacs.synthface import builtin_actions as actions
-from jaxfacs.synthface import builtin_mesh as mesh
-from jaxfacs.synthface import builtin_parts as parts
+from jaxfacs.synthface import builtin_paint as paint
 from jaxfacs.synthface import builtin_people as people
 from jaxfacs.synthface import builtin_surface as surface
 from jaxfacs.synthface import heads
+from jaxfacs.synthface.builtin_body import Body, body
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """The resting mesh with what the actions and the identity need to know about it.
-
-    Attributes:
-      vertices_V3, triangles_F3, part_F: as in `heads.Head`.
-      mirror_V: index of the mirror image of every vertex.
-      skin_V: bool, a vertex of the face's own surface (not of a piece).
-      below_V: bool, on the lower lip's side of the mouth.
-      bind_V, follow_V, jaw_V: how the pieces move, see `builtin_parts.Piece`.
-      eye_loop, upper_lip, lower_lip: see `builtin_mesh.HalfSkin`; of the left half.
-      kind_V: which piece (its place in PIECES), 0 for the skin.
-      v_V: arc length down the profile, of `builtin_surface.skull`; 0 off the skin.
-    """
-
-    vertices_V3: np.ndarray
-    triangles_F3: np.ndarray
-    part_F: np.ndarray
-    mirror_V: np.ndarray
-    skin_V: np.ndarray
-    below_V: np.ndarray
-    bind_V: np.ndarray
-    follow_V: np.ndarray
-    jaw_V: np.ndarray
-    kind_V: np.ndarray
-    v_V: np.ndarray
-    eye_loop: np.ndarray
-    upper_lip: np.ndarray
-    lower_lip: np.ndarray
-
-
-PIECES = ("skin", "eyeball", "lid_margin", "lashes", "mouth", "upper_teeth", "upper_gum",
-          "lower_teeth", "lower_gum", "tongue", "ear")  # fmt: skip
-
-
-def body() -> Body:
-    half = mesh.half_skin()
-    skin = surface.features(surface.skull(*half.qv_N2.T), half.below_N)
-    skin[half.seam_N, 0] = 0
-    pieces = [
-        parts.eyeball(),
-        parts.lid_margin(skin, half.eye_loop),
-        parts.lashes(skin, half.eye_loop, mesh.EYE_POINTS),
-        parts.mouth_bag(skin, half.upper_lip, half.lower_lip),
-        *parts.teeth(upper=True),
-        *parts.teeth(upper=False),
-        parts.tongue(),
-        parts.ear(),
-    ]
-    n = len(skin)
-    vertices, triangles, part = [skin], [half.triangles_F3], [np.zeros(len(half.triangles_F3), int)]
-    seam, below = [half.seam_N], [half.below_N]
-    bind, follow, jaw = [np.arange(n)], [np.ones(n)], [np.zeros(n)]
-    kind, down = [np.zeros(n, int)], [half.qv_N2[:, 1]]
-    start = n
-    for number, piece in enumerate(pieces, 1):
-        own = piece.triangles_F3
-        vertices.append(piece.vertices_N3)
-        triangles.append(np.where(own >= 0, own + start, -1 - own))
-        part.append(np.broadcast_to(piece.part, len(own)))
-        seam.append(piece.seam & (np.abs(piece.vertices_N3[:, 0]) < 1e-9))
-        below.append(piece.jaw_N > 0.5)
-        bind.append(piece.bind_N)
-        follow.append(piece.follow_N)
-        jaw.append(piece.jaw_N)
-        kind.append(np.full(len(piece.vertices_N3), number))
-        down.append(np.zeros(len(piece.vertices_N3)))
-        start += len(piece.vertices_N3)
-    joined = [
-        np.concatenate(x)
-        for x in (vertices, triangles, part, seam, below, bind, follow, jaw, kind, down)
-    ]
-    return _mirrored(half, *joined)
-
-
-def _mirrored(half, vertices, triangles, part, seam, below, bind, follow, jaw, kind, down) -> Body:
-    """Adds the right half. Seam vertices are shared."""
-    n = len(vertices)
-    image = np.where(seam, np.arange(n), n + np.cumsum(~seam) - 1)
-    twin = np.flatnonzero(~seam)
-    mirror = np.concatenate([image, twin])
-    both = lambda x: np.concatenate([x, x[twin]])  # noqa: E731
-    right_bind = np.where(bind[twin] < 0, -1, image[bind[twin]])
-    return Body(
-        vertices_V3=np.concatenate([vertices, vertices[twin] * [-1, 1, 1]]),
-        triangles_F3=np.concatenate([triangles, image[triangles][:, ::-1]]),
-        part_F=np.concatenate([part, part]),
-        mirror_V=mirror,
-        skin_V=both(kind == 0),
-        below_V=both(below),
-        bind_V=np.concatenate([bind, right_bind]),
-        follow_V=both(follow),
-        jaw_V=both(jaw),
-        kind_V=both(kind),
-        v_V=both(down),
-        eye_loop=half.eye_loop,
-        upper_lip=half.upper_lip,
-        lower_lip=half.lower_lip,
+@functools.cache
+def head() -> heads.Head:
+    """The built-in head. Takes about a second at the first call; do not write to its arrays."""
+    whole = body()
+    at = whole.vertices_V3
+    k = actions.Skin(at, whole.below_V, _outwards(at), whole.v_V)
+    skin = whole.of("skin")
+    return heads.Head(
+        name="builtin",
+        vertices_V3=at.astype(np.float32),
+        triangles_F3=whole.triangles_F3.astype(np.int32),
+        part_F=whole.part_F.astype(np.uint8),
+        shapes=dict(_shapes(whole, k)),
+        identity_M_V3=people.identity_modes(whole),
+        landmarks_68=paint.landmarks(whole),
+        masks=paint.masks(whole, k),
+        wrinkles={
+            label: (np.clip(field, -1, 1) * skin).astype(np.float32)
+            for au, both in paint.creases(k).items()
+            for label, field in _sides(au, both[:, None], at[:, 0])
+            for field in (field[:, 0],)
+        },
+        eyes=_eyes(whole),
+        correctives=tuple(_correctives(whole, k)),
+        gaze_shapes=dict(_gaze_shapes(whole, k)),
+        finish=_lid_closer(whole, k),
     )
 
 
-def _skin_normals(at_V3: np.ndarray, body_: Body) -> np.ndarray:
+def _outwards(at_V3: np.ndarray) -> np.ndarray:
     """Outward directions of the skull without its features, at every vertex."""
-    x, y, z = np.abs(at_V3[:, 0]), at_V3[:, 1], at_V3[:, 2]
-    side = np.where(at_V3[:, 0] < 0, -1.0, 1.0)
+    x, y = np.abs(at_V3[:, 0]), at_V3[:, 1]
     q, v = surface.locate(np.stack([np.minimum(x, 6.9), np.clip(y, -10.5, 11)], axis=1)).T
     step = 1e-2
     dq = surface.skull(q + step, v) - surface.skull(np.maximum(q - step, 0), v)
     dv = surface.skull(q, v - step) - surface.skull(q, v + step)
     normal = np.cross(dq, dv)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    return normal * np.stack([side, np.ones_like(side), np.ones_like(side)], axis=1)
+    normal[at_V3[:, 0] < 0, 0] *= -1
+    return normal
 
 
-def _carry(body_: Body, moved_V3: np.ndarray, jaw_degrees: float) -> np.ndarray:
-    """Lets the pieces move with the skin and the jaw."""
-    jaw = actions.turn_jaw(body_.vertices_V3, jaw_degrees) * body_.jaw_V[:, None]
-    carried = np.where(body_.bind_V[:, None] >= 0, moved_V3[body_.bind_V], 0)
-    follow = body_.follow_V[:, None]
-    return np.where(body_.skin_V[:, None], moved_V3, follow * carried + (1 - follow) * jaw)
+def _carry(whole: Body, moved_V3: np.ndarray, jaw_degrees: float = 0.0) -> np.ndarray:
+    """Lets the pieces move with the skin and the jaw; float32."""
+    jaw = actions.turn_jaw(whole.vertices_V3, jaw_degrees) * whole.jaw_V[:, None]
+    held = np.where(whole.bind_V[:, None] >= 0, moved_V3[whole.bind_V], 0)
+    follow = whole.follow_V[:, None]
+    moved = np.where(whole.of("skin")[:, None], moved_V3, follow * held + (1 - follow) * jaw)
+    return moved.astype(np.float32)
 
 
-def _shapes(body_: Body, k: actions.Skin) -> dict[str, np.ndarray]:
-    x = body_.vertices_V3[:, 0]
-    shapes = {}
-    for au, (field, fade) in actions.ACTIONS.items():
-        both = field(k)
-        both[:, 0] *= np.where(np.abs(x) < 1e-9, 0, k.sign)
-        degrees = actions.JAW_DEG.get(au, 0.0)
-        if fade == 0:
-            shapes[au] = _carry(body_, both, degrees).astype(np.float32)
-            continue
-        share = surface.smoothstep(x, -fade, fade)[:, None]
-        shapes[f"L{au}"] = _carry(body_, both * share, 0).astype(np.float32)
-        shapes[f"R{au}"] = _carry(body_, both * (1 - share), 0).astype(np.float32)
-    return shapes
+def _sides(au: str, both_VC: np.ndarray, x_V: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Parts a field in the left and the right action, or leaves it whole where FACS does."""
+    fade = actions.ACTIONS[au][1]
+    if fade == 0:
+        yield au, both_VC
+        return
+    left = surface.smoothstep(x_V, -fade, fade)[:, None]
+    yield f"L{au}", both_VC * left
+    yield f"R{au}", both_VC * (1 - left)
 
 
-def _gaze_shapes(body_: Body, k: actions.Skin) -> dict[str, np.ndarray]:
-    left = (body_.vertices_V3[:, 0] > 0)[:, None]
-    shapes = {}
-    for name, field in actions.GAZE.items():
-        both = _carry(body_, field(k), 0)
-        shapes[f"L{name}"] = np.where(left, both, 0).astype(np.float32)
-        shapes[f"R{name}"] = np.where(left, 0, both).astype(np.float32)
-    return shapes
+def _on_both_sides(
+    field: Callable[[actions.Skin], np.ndarray], k: actions.Skin, x_V: np.ndarray
+) -> np.ndarray:
+    moved = field(k)
+    moved[:, 0] *= np.where(np.abs(x_V) < 1e-9, 0, k.sign)
+    return moved
 
 
-def _eyes(body_: Body) -> tuple[heads.Eye, heads.Eye]:
-    at = body_.vertices_V3
+def _shapes(whole: Body, k: actions.Skin) -> Iterator[tuple[str, np.ndarray]]:
+    x = whole.vertices_V3[:, 0]
+    for au, (field, _) in actions.ACTIONS.items():
+        for label, moved in _sides(au, _on_both_sides(field, k, x), x):
+            yield label, _carry(whole, moved, actions.JAW_DEG.get(au, 0.0))
+
+
+def _correctives(whole: Body, k: actions.Skin) -> Iterator[heads.Corrective]:
+    x = whole.vertices_V3[:, 0]
+    for (first, second), field in actions.PRODUCTS.items():
+        for label, moved in _sides(first, _on_both_sides(field, k, x), x):
+            yield heads.Corrective((label, label[0] + second), _carry(whole, moved))
+
+
+def _gaze_shapes(whole: Body, k: actions.Skin) -> Iterator[tuple[str, np.ndarray]]:
+    x = whole.vertices_V3[:, 0]
+    for way, field in actions.GAZE.items():
+        for side, own in (("L", x > 0), ("R", x < 0)):
+            yield side + way, _carry(whole, field(k) * own[:, None])
+
+
+def _eyes(whole: Body) -> tuple[heads.Eye, heads.Eye]:
+    at = whole.vertices_V3
     reach = surface.eye_reach(np.abs(at[:, 0]) - surface.EYE[0], at[:, 1])
-    lids = body_.skin_V & (reach < 0.9) & (at[:, 2] > 4)
-    eyes = []
-    for sign in (-1, 1):
-        own = at[:, 0] * sign > 0
-        eyes.append(
-            heads.Eye(
-                (surface.EYE * [sign, 1, 1]).astype(np.float32),
-                surface.EYE_RADIUS,
-                np.flatnonzero(own & (body_.kind_V == PIECES.index("eyeball"))).astype(np.int32),
-                np.flatnonzero(own & lids).astype(np.int32),
-            )
+    lids = whole.of("skin") & (reach < 0.9) & (at[:, 2] > 4)
+    right, left = (
+        heads.Eye(
+            (surface.EYE * [sign, 1, 1]).astype(np.float32),
+            surface.EYE_RADIUS,
+            np.flatnonzero(whole.of("eyeball") & (at[:, 0] * sign > 0)).astype(np.int32),
+            np.flatnonzero(lids & (at[:, 0] * sign > 0)).astype(np.int32),
         )
-    return eyes[0], eyes[1]
-
-
-@functools.cache
-def head() -> heads.Head:
-    """The built-in head. Takes about a second at the first call; do not write to its arrays."""
-    body_ = body()
-    at = body_.vertices_V3
-    k = actions.Skin(at, body_.below_V, _skin_normals(at, body_), body_.v_V)
-    wrinkles = {}
-    for au, field in people.creases(k).items():
-        field = np.where(body_.skin_V, np.clip(field, -1, 1), 0)
-        fade = actions.ACTIONS[au][1]
-        if fade == 0:
-            wrinkles[au] = field.astype(np.float32)
-            continue
-        share = surface.smoothstep(at[:, 0], -fade, fade)
-        wrinkles[f"L{au}"] = (field * share).astype(np.float32)
-        wrinkles[f"R{au}"] = (field * (1 - share)).astype(np.float32)
-    return heads.Head(
-        name="builtin",
-        vertices_V3=at.astype(np.float32),
-        triangles_F3=body_.triangles_F3.astype(np.int32),
-        part_F=body_.part_F.astype(np.uint8),
-        shapes=_shapes(body_, k),
-        identity_M_V3=people.identity_modes(body_),
-        landmarks_68=people.landmarks(body_),
-        masks=people.masks(body_, k, parts.scalp(at)),
-        wrinkles=wrinkles,
-        eyes=_eyes(body_),
-        gaze_shapes=_gaze_shapes(body_, k),
+        for sign in (-1, 1)
     )
+    return right, left
+
+
+def _lid_closer(
+    whole: Body, k: actions.Skin
+) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], None]:
+    """Makes closing lids meet on every face: people's apertures differ, the shape of 43 does not.
+
+    What is left of the gape is taken from the upper lid in proportion to the square of 43, and
+    the lid keeps its distance from the centre of the eye.
+    """
+    sides = []
+    weight, t = actions.upper_lid(k)
+    bound = whole.of("lid_margin", "lashes")
+    weight[bound], t[bound] = weight[whole.bind_V[bound]], t[whole.bind_V[bound]]
+    weight *= whole.of("skin") | bound
+    middle = len(whole.eye_loop) // 2
+    for label, sign in (("L43", 1), ("R43", -1)):
+        loop = whole.eye_loop if sign > 0 else whole.mirror_V[whole.eye_loop]
+        upper, lower = loop[: middle + 1], np.append(loop[middle:], loop[0])[::-1]
+        lid = np.flatnonzero((weight > 0) & (whole.vertices_V3[:, 0] * sign > 0))
+        place = np.interp(t[lid], t[upper], np.arange(len(upper)))
+        low = np.minimum(place.astype(int), len(upper) - 2)
+        ball = np.flatnonzero(whole.of("eyeball") & (whole.vertices_V3[:, 0] * sign > 0))
+        sides.append((label, upper, lower, lid, weight[lid], low, place - low, ball[-24:]))
+
+    def close(posed_TV3: np.ndarray, weight_by_label: Mapping[str, np.ndarray]) -> None:
+        for label, upper, lower, lid, share, low, part, rim in sides:
+            shut = np.clip(weight_by_label.get(label, np.zeros(1)), 0, 1) ** 2
+            if not shut.any():
+                continue
+            gape = posed_TV3[:, upper, 1] - posed_TV3[:, lower, 1]
+            left_over = gape[:, low] * (1 - part) + gape[:, low + 1] * part
+            centre = posed_TV3[:, rim].mean(axis=1, keepdims=True)
+            ray = posed_TV3[:, lid] - centre
+            distance = np.linalg.norm(ray, axis=-1, keepdims=True)
+            ray[..., 1] -= shut[:, None] * share * left_over
+            ray *= distance / np.maximum(np.linalg.norm(ray, axis=-1, keepdims=True), 1e-6)
+            posed_TV3[:, lid] = centre + ray
+
+    return close

@@ -104,6 +104,12 @@ def _lid_parts(k: Skin) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     return upper, lower, top - bottom, inside
 
 
+def upper_lid(k: Skin) -> tuple[np.ndarray, np.ndarray]:
+    """How far each vertex goes with the upper lid, and how far along it is (0 inner, 1 outer)."""
+    weight, _, _, t = _lid_parts(k)
+    return weight, t
+
+
 def _on_ball(k: Skin, dy: np.ndarray) -> np.ndarray:
     """Displacement V×3 of skin that moves by dy over the eyeball."""
     dx = k.x - surface.EYE[0]
@@ -434,6 +440,16 @@ def jaw_drop(k: Skin) -> np.ndarray:
 def mouth_stretch(k: Skin) -> np.ndarray:
     return _open(k, JAW_STRETCH_DEG, 0.30)
 
+
+def oblique_brows(k: Skin) -> np.ndarray:
+    """1 and 4 together: the raised inner corners are drawn up further than the sum of both."""
+    inner = np.exp(-0.5 * (np.maximum(k.x - 0.8, 0) / 0.75) ** 2)
+    band = np.exp(-0.5 * (np.where(k.y > 1.9, (k.y - 1.9) / 1.6, (k.y - 1.9) / 0.7)) ** 2)
+    return k.pull(inner * band, up=0.34) + k.push(k.at(0.9, 2.3, 0.5, 0.4), outwards=0.08)
+
+
+# Actions that do more together than apart.
+PRODUCTS: dict[tuple[str, str], Callable[[Skin], np.ndarray]] = {("1", "4"): oblique_brows}
 
 # label -> (field of both sides, half-width of the fade across the midline; 0: no sides)
 ACTIONS: dict[str, tuple[Callable[[Skin], np.ndarray], float]] = {

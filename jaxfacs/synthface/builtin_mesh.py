@@ -14,8 +14,8 @@ import numpy as np
 from jaxfacs.synthface import builtin_parts as parts
 from jaxfacs.synthface import builtin_surface as surface
 
-_ROUNDS = 36
-_RETRIANGULATE = 4  # rounds of springs on one triangulation
+_TRIANGULATIONS, _STEPS = 9, 4  # and steps of the springs on each
+_PRESSURE = 1.15  # wanted lengths are a little too long, so that points spread to the rims
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +219,7 @@ def _delaunay(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     flat = points.astype(np.float32)
     low, high = flat.min(axis=0) - 40, flat.max(axis=0) + 40
     plane = cv2.Subdiv2D((int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])))
-    plane.insert(flat)
+    plane.insert(flat)  # pyrefly: ignore  (the stub knows no arrays)
     corners = np.asarray(plane.getTriangleList(), np.float32).reshape(-1, 2)
     key = np.ascontiguousarray(flat).view(np.int64).ravel()
     order = np.argsort(key)
@@ -238,35 +238,27 @@ def _delaunay(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 
 
 def _relax(fixed: np.ndarray, holes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Points (the fixed ones first) with even triangles of the wanted size."""
     points = np.concatenate([fixed, _start_points(fixed, holes)])
     first = len(fixed)
-    length = _edge_length(points)
-    for turn in range(_ROUNDS):
-        if turn % _RETRIANGULATE == 0:
-            points = np.concatenate([fixed, _outside(points[first:], holes)])
-            triangles = _delaunay(points, holes)
-            sides = np.concatenate(
-                [triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]
-            )
-            sides = np.unique(np.sort(sides, axis=1), axis=0)
-            length = _edge_length(points)
-        span = points[sides[:, 0]] - points[sides[:, 1]]
-        now = np.linalg.norm(span, axis=1)
-        want = length[sides].mean(axis=1)
-        want = want * 1.15 * np.sqrt((now**2).sum() / (want**2).sum())
-        push = (np.maximum(want - now, 0) / np.maximum(now, 1e-9))[:, None] * span
-        force = np.stack(
-            [
-                np.bincount(sides[:, 0], push[:, k], len(points))
-                - np.bincount(sides[:, 1], push[:, k], len(points))
-                for k in (0, 1)
-            ],
-            axis=1,
-        )
-        points[first:] += 0.2 * force[first:]
-        girth = np.pi * surface.girth(points[first:, 1])
-        points[first:, 0] = np.clip(points[first:, 0], 0.05, np.maximum(girth - 0.05, 0.06))
-        points[first:, 1] = np.clip(points[first:, 1], 0.05, surface.V_END - 0.05)
+    for _ in range(_TRIANGULATIONS):
+        points = np.concatenate([fixed, _outside(points[first:], holes)])
+        triangles = _delaunay(points, holes)
+        sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+        sides = np.unique(np.sort(sides, axis=1), axis=0)
+        length = _edge_length(points)[sides].mean(axis=1)
+        for _ in range(_STEPS):
+            span = points[sides[:, 0]] - points[sides[:, 1]]
+            now = np.linalg.norm(span, axis=1)
+            want = length * _PRESSURE * np.sqrt((now**2).sum() / (length**2).sum())
+            push = (np.maximum(want - now, 0) / np.maximum(now, 1e-9))[:, None] * span
+            for axis in (0, 1):
+                force = np.bincount(sides[:, 0], push[:, axis], len(points))
+                force -= np.bincount(sides[:, 1], push[:, axis], len(points))
+                points[first:, axis] += 0.2 * force[first:]
+            rim = np.pi * surface.girth(points[first:, 1])
+            points[first:, 0] = np.clip(points[first:, 0], 0.05, np.maximum(rim - 0.05, 0.06))
+            points[first:, 1] = np.clip(points[first:, 1], 0.05, surface.V_END - 0.05)
     points = np.concatenate([fixed, _outside(points[first:], holes)])
     points = points.astype(np.float32).astype(float)
     return points, _delaunay(points, holes)

@@ -128,9 +128,13 @@ def lashes(skin: np.ndarray, loop: np.ndarray, margin: int) -> Piece:
                 along *= (0.016 if sign > 0 else 0.010) / max(np.linalg.norm(along), 1e-6)
                 length = reach * (0.55 + 0.6 * t - 0.25 * t**3)
                 out = np.array([0.75 * (t - 0.35), sign * 0.55, 0.62])
-                root = root + [0, 0, 0.015]
                 base = along if sign > 0 else -along
-                hair(root, base, out * length / np.linalg.norm(out), line[i])
+                hair(
+                    root + np.array([0, 0, 0.015]),
+                    base,
+                    out * length / np.linalg.norm(out),
+                    line[i],
+                )
     first = len(vertices)
     low = skin[upper] + [0, -0.01, 0.012]
     thick = 0.055 * np.sin(np.pi * np.linspace(0.06, 0.94, margin)) ** 0.5

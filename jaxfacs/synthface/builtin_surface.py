@@ -141,9 +141,9 @@ def lid_line(t: np.ndarray, upper: bool) -> np.ndarray:
     """The lid margin N×2 seen from the front; t runs from 0 (inner) to 1 (outer corner)."""
     chord = INNER_CANTHUS + t[:, None] * (OUTER_CANTHUS - INNER_CANTHUS)
     if upper:
-        lift = 0.60 * (4 * t * (1 - t)) ** 0.72 * (1 + 0.16 * (0.5 - t))
+        lift = 0.52 * (4 * t * (1 - t)) ** 0.72 * (1 + 0.16 * (0.5 - t))
     else:
-        lift = -0.44 * (4 * t * (1 - t)) ** 0.80 * (1 - 0.30 * (0.5 - t))
+        lift = -0.52 * (4 * t * (1 - t)) ** 0.80 * (1 - 0.30 * (0.5 - t))
     return chord + np.stack([np.zeros_like(t), lift], axis=1)
 
 
@@ -172,7 +172,7 @@ def _eye_relief(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     span = np.exp(-0.5 * (dx / 1.15) ** 4)
     z -= 0.11 * span * np.exp(-0.5 * ((dy - crease) / 0.10) ** 2)
     z += 0.12 * span * np.exp(-0.5 * ((dy - crease - 0.34) / 0.24) ** 2)
-    z += 0.14 * bump(x, y, 2.9, 1.15, 1.3, 0.34)
+    z += 0.20 * bump(x, y, 2.9, 1.18, 1.35, 0.35)
     # The bag under the eye.
     z += 0.05 * bump(dx, dy, 0.1, -0.85, 1.0, 0.16)
     z -= 0.06 * bump(dx, dy, -0.3, -1.12, 1.0, 0.13, -8)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxfacs.synthface import builtin, heads
+from jaxfacs.synthface import builtin, builtin_parts, heads
 
 # iBUG indices; "left" is the subject's left, at +x.
 BROW_INNER, BROW_OUTER = (21, 22), (18, 25)
@@ -323,6 +323,17 @@ def test_43_closes_one_eye(head, side):
     assert aperture(marks, open_) == pytest.approx(aperture(rest, open_), abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_43_closes_the_eyes_of_everybody(head, seed):
+    weights = np.random.default_rng(seed).normal(size=len(head.identity_M_V3))
+    rest = heads.landmarks_of(head, heads.identity(head, weights))
+    shut = heads.landmarks_of(head, heads.deform(head, {"43": 5}, weights))
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        gape = rest[upper, 1] - rest[lower, 1]
+        assert gape > 0.4
+        assert abs(shut[upper, 1] - shut[lower, 1]) < 0.1 * gape
+
+
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 4, 5])
 def test_lids_never_cut_the_eyeball(head, level):
     for people in (None, np.full(len(head.identity_M_V3), 0.7), np.full(30, -0.7)):
@@ -365,8 +376,8 @@ def test_one_side_leaves_the_other(head, au):
 def test_teeth_and_tongue_follow_the_jaw(head):
     shape = head.shapes["26"]
     teeth = np.unique(head.triangles_F3[head.part_F == heads.PARTS.index("teeth")])
-    upper = teeth[head.vertices_V3[teeth, 1] > builtin.parts.UPPER_EDGE_Y + 0.3]
-    lower = teeth[head.vertices_V3[teeth, 1] < builtin.parts.LOWER_EDGE_Y - 0.4]
+    upper = teeth[head.vertices_V3[teeth, 1] > builtin_parts.UPPER_EDGE_Y + 0.3]
+    lower = teeth[head.vertices_V3[teeth, 1] < builtin_parts.LOWER_EDGE_Y - 0.4]
     assert np.abs(shape[upper]).max() == 0
     assert shape[lower, 1].max() < -0.6
 
