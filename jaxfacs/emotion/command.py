@@ -1,6 +1,7 @@
-"""`jaxfacs emotions fit | show`."""
+"""`jaxfacs emotions show`, and what `jaxfacs emotions fit` does with labels once it has them."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,30 +21,27 @@ PROBABILITY_SUFFIXES = ("_p", "_probability")
 INTENSITY_SUFFIXES = ("_r", "_intensity")
 
 
-def fit(
-    csv_path: Annotated[Path, tyro.conf.Positional],
-    /,
+def fit_labels(
+    aus: tuple[str, ...],
+    occurrence_NA: np.ndarray,
+    names: Sequence[str],
     *,
+    origin: Path,
     out: Path,
-    emotion_column: str = "emotion",
-    kind: Literal["cooccurrence", "logistic", "naive_bayes", "mlp"] = "cooccurrence",
-    threshold: float = cooccurrence.THRESHOLD,
-    start: Path | None = None,
-    strength: float = cooccurrence.STRENGTH,
+    kind: Literal["cooccurrence", "logistic", "naive_bayes", "mlp"],
+    threshold: float,
+    start: Path | None,
+    strength: float,
 ) -> None:
-    """Fit an AU-to-emotion table (or a small classifier) on labelled frames.
+    """Fits a mapper on labels, writes its JSON to `out` and prints how well it fits.
 
     Args:
-      csv_path: one row a frame: AU columns in any common spelling (AU12_c, AU12_r, AU12, 12; empty,
-        9, 999 and -1 are unknown) and a column with the emotion's name.
-      out: the JSON to write; edit its "edits" by hand and draw it with `jaxfacs emotions show`.
-      emotion_column: the column with the emotion; rows where it is empty are left out.
-      kind: the table, or a classifier trained on the same labels.
-      threshold: cells this near to an AU's average over emotions say nothing (a share, 0-1).
-      start: a table to personalise; its edits are kept.
-      strength: how many frames the prior counts for (with --start: 50-200 for one person).
+      aus: A labels.
+      occurrence_NA: int8 1, 0 or −1 (unknown).
+      names: N emotion names, "" where unknown.
+      origin: where the labels are from, for messages and for the file's own record.
+      out, kind, threshold, start, strength: as `jaxfacs emotions fit --help` explains them.
     """
-    aus, occurrence_NA, names = read_csv(csv_path, emotion_column=emotion_column)
     prior = load_table(start) if start else None
     if prior is not None:
         occurrence_NA = _projected(occurrence_NA, aus, prior.aus)
@@ -53,7 +51,7 @@ def fit(
     emotion_N = np.array([index.get(name, -1) for name in names])
     strangers = sorted({name for name in names if name and name not in index})
     if strangers:
-        raise UserError(f"{csv_path}: {', '.join(strangers)} not among the emotions of {start}")
+        raise UserError(f"{origin}: {', '.join(strangers)} not among the emotions of {start}")
     mapper: CooccurrenceMapper | LearnedMapper
     if kind == "cooccurrence":
         mapper = cooccurrence.fit(
@@ -64,15 +62,15 @@ def fit(
             start=prior,
             strength=strength,
             threshold=threshold,
-            source=csv_path.name,
+            source=origin.name,
         )
     else:
         mapper = learned.fit(occurrence_NA, emotion_N, aus=aus, emotions=emotions, trained_as=kind)
     save(mapper, out)
     right = mapper.apply(aus, occurrence_NA).probability_TE.argmax(axis=1) == emotion_N
     used = int((emotion_N >= 0).sum())
-    print(f"{out}: {len(emotions)} emotions, {len(aus)} AUs, {used} of {len(names)} frames")
-    print(f"right on the frames it was fitted to: {right[emotion_N >= 0].mean():.3f}")
+    print(f"{out}: {len(emotions)} emotions, {len(aus)} AUs, {used} of {len(names)} rows")
+    print(f"right on the rows it was fitted to: {right[emotion_N >= 0].mean():.3f}")
 
 
 def show(

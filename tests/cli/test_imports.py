@@ -18,7 +18,8 @@ LEVELS = (
     {"train", "infer"},
     {"convert"},
     {"bench"},
-    {"cli", "__main__", "__init__"},
+    {"cli"},
+    {"__main__", "__init__"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 

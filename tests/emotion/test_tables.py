@@ -20,10 +20,10 @@ from jaxfacs.emotion import (
     pspi,
     save,
 )
-from jaxfacs.emotion.command import fit as fit_command
 from jaxfacs.emotion.command import show as show_command
 from jaxfacs.emotion.plots import heat_map
 from jaxfacs.errors import UserError
+from jaxfacs.train.emotions import fit as fit_command
 
 AUS = ("1", "4", "6", "12", "15", "25")
 EMOTIONS = ("happiness", "sadness", "surprise")
