@@ -132,7 +132,7 @@ def ccc_loss(prediction: Array, target: Array, *, weight_B: Array | None = None)
     """
     axes = tuple(range(target.ndim - 1))
     mask = _known(target, weight_B)
-    x, y = prediction.astype(jnp.float32), jnp.where(mask > 0, target, 0.0)
+    x, y = (jnp.where(mask > 0, v.astype(jnp.float32), 0.0) for v in (prediction, target))
     count = jnp.maximum(mask.sum(axes), 1.0)
 
     def mean(values: Array) -> Array:

@@ -61,7 +61,7 @@ class Meter:
                     self._sums[name] = self._sums.get(name, 0.0) + value
         self._mark_steps += 1
         if step % self._log_every == 0 or step == self._steps:
-            means = {name: total / max(self._count, 1) for name, total in self._sums.items()}
+            means = {name: total / self._count for name, total in self._sums.items()}
             last = {name: metrics[name] for name in ("learning_rate", "skipped")}
             speed = self._speed()
             self._writer.write(step, "train", {**means, **last, **speed})

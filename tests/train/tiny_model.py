@@ -1,0 +1,82 @@
+"""A network of two layers, registered as a user's own would be."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxfacs.models.registry import Card, register
+
+CARD = Card(frames=4, size=16, mean=(127.5,) * 3, std=(64.0,) * 3, paper="", source="", licence="")
+
+
+class Tiny(nnx.Module):
+    def __init__(
+        self,
+        *,
+        num_aus,
+        num_emotions,
+        intensity,
+        per_frame,
+        width,
+        dropout,
+        dtype,
+        norm,
+        poison,
+        rngs,
+    ):
+        hidden = int(16 * width)
+        self.stem = nnx.Linear(3 * 16, hidden, dtype=dtype, rngs=rngs)
+        self.norm = nnx.BatchNorm(hidden, momentum=0.9, dtype=dtype, rngs=rngs) if norm else None
+        self.head = nnx.Linear(hidden, num_aus, rngs=rngs)
+        self.intensity = nnx.Linear(hidden, num_aus, rngs=rngs) if intensity else None
+        self.emotion = nnx.Linear(hidden, num_emotions, rngs=rngs) if num_emotions else None
+        self.per_frame, self.dropout, self.poison = per_frame, dropout, poison
+
+    def __call__(self, x, *, train, dropout_key=None):
+        b, t, h, w, c = x.shape
+        pooled = x.reshape(b, t, 4, h // 4, 4, w // 4, c).mean((3, 5)).reshape(b, t, -1)
+        y = self.stem(pooled)
+        if self.norm is not None:
+            y = self.norm(y, use_running_average=not train)
+        y = jax.nn.relu(y)
+        if train and self.dropout:
+            keep = jax.random.bernoulli(dropout_key, 1 - self.dropout, y.shape)
+            y = jnp.where(keep, y / (1 - self.dropout), 0)
+        if not self.per_frame:
+            y = y.mean(1)
+        if self.poison:  # a batch with so bright a clip cannot be learned from
+            y = jnp.where(x.mean((1, 2, 3, 4)).max() > self.poison, jnp.nan, y)
+        outputs = {"occurrence": self.head(y)}
+        if self.intensity is not None:
+            outputs["intensity"] = 5 * jax.nn.sigmoid(self.intensity(y))
+        if self.emotion is not None:
+            outputs["emotion"] = self.emotion(y if y.ndim == 2 else y.mean(1))
+        return outputs
+
+
+@register("tiny", CARD)
+def tiny(
+    *,
+    rngs,
+    num_aus,
+    num_emotions=0,
+    intensity=False,
+    per_frame=False,
+    width=1.0,
+    dropout=0.0,
+    dtype=jnp.float32,
+    norm=True,
+    poison=0.0,
+):
+    return Tiny(
+        num_aus=num_aus,
+        num_emotions=num_emotions,
+        intensity=intensity,
+        per_frame=per_frame,
+        width=width,
+        dropout=dropout,
+        dtype=dtype,
+        norm=norm,
+        poison=poison,
+        rngs=rngs,
+    )
