@@ -30,7 +30,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
         "films, pictures, folders -> AUs and emotions",
     ),
     ("emotions", "fit"): (
-        "jaxfacs.emotion.command",
+        "jaxfacs.train.emotions",
         "fit",
         "fit an AU-to-emotion table on records",
     ),
