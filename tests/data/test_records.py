@@ -160,7 +160,7 @@ def test_a_flipped_bit_is_found_and_its_record_named(tmp_path):
     folder = records.write_set(tmp_path / "s", {"train": clips}, aus=plain.AUS)
     path = shard(folder)
     data = bytearray(path.read_bytes())
-    data[30_000] ^= 0x10  # within the payload: five records of 15 kB each
+    data[30_000] ^= 0x10  # within the payload: five records of 11 kB each
     path.write_bytes(data)
     with pytest.raises(UserError, match=f"{path.name} is damaged"):
         records.open_set(folder, verify=True)
