@@ -118,13 +118,11 @@ def _edge_points(v_upper: float, v_lower: float) -> np.ndarray:
     """The rim of the half head: midline in front (without the slit), behind, and the neck."""
 
     def walk(q: float, start: float, stop: float) -> np.ndarray:
-        v = [start]
-        while v[-1] < stop:
-            at = np.array([[q * float(surface.girth(np.array([v[-1]]))[0]), v[-1]]])
-            v.append(v[-1] + float(_edge_length(at)[0]))
-        v = np.array(v)
-        v = start + (v - start) * (stop - start) / (v[-1] - start)
-        return np.stack([q * surface.girth(v), v], axis=1)
+        v = np.linspace(start, stop, 400)
+        line = np.stack([q * surface.girth(v), v], axis=1)
+        wanted = np.concatenate([[0], np.cumsum((v[1] - v[0]) / _edge_length(line)[1:])])
+        at = np.interp(np.linspace(0, wanted[-1], round(wanted[-1]) + 1), wanted, v)
+        return np.stack([q * surface.girth(at), at], axis=1)
 
     end = surface.V_END - 1e-6
     front = np.concatenate([walk(0, 0, v_upper)[:-1], walk(0, v_lower, end)[1:]])
@@ -200,9 +198,13 @@ def _outside(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 
 
 def _nearest(points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    product = points @ fixed.T
-    square = (points**2).sum(1)[:, None] - 2 * product + (fixed**2).sum(1)
-    return np.sqrt(np.maximum(square.min(axis=1), 0))
+    """Distance from each point to the nearest fixed one, to a twentieth of a centimetre."""
+    cell = 0.05
+    place = np.round(np.concatenate([points, fixed]) / cell).astype(int)
+    free = np.full(place.max(axis=0) + 1, 255, np.uint8)
+    free[tuple(place[len(points) :].T)] = 0
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, 5)
+    return cell * distance[tuple(place[: len(points)].T)]
 
 
 def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
@@ -245,7 +247,9 @@ def _relax(fixed: np.ndarray, holes: list[np.ndarray]) -> tuple[np.ndarray, np.n
         points = np.concatenate([fixed, _outside(points[first:], holes)])
         triangles = _delaunay(points, holes)
         sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-        sides = np.unique(np.sort(sides, axis=1), axis=0)
+        low, high = sides.min(axis=1), sides.max(axis=1)
+        key = np.unique(low * len(points) + high)
+        sides = np.stack([key // len(points), key % len(points)], axis=1)
         length = _edge_length(points)[sides].mean(axis=1)
         for _ in range(_STEPS):
             span = points[sides[:, 0]] - points[sides[:, 1]]

@@ -162,7 +162,7 @@ def _mouth_corners(x, y, z) -> _Field:
 
 def _cheekbones(x, y, z) -> _Field:
     w = bump(x, y, 5.2, -1.9, 1.5, 1.1) * smoothstep(z, -0.5, 3)
-    return 0.24 * w, 0.04 * w, 0.18 * w
+    return 0.17 * w, 0.03 * w, 0.13 * w
 
 
 def _fat(x, y, z) -> _Field:

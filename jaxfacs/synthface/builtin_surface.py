@@ -84,9 +84,10 @@ def skull(q_N: np.ndarray, v_N: np.ndarray) -> np.ndarray:
       q_N: angle about the head from 0 (the midline in front) to π (the midline behind).
       v_N: arc length down the front profile from the crown, 0..V_END cm.
     """
-    yf, ys, yb, width, z_wide, z_front, z_back, n = (
-        np.interp(v_N, _V, column) for column in _TABLE.T
-    )
+    place = np.clip(v_N / _STEP_CM, 0, len(_V) - 1.001)
+    low = place.astype(int)
+    rows = _TABLE[low] + (place - low)[:, None] * (_TABLE[low + 1] - _TABLE[low])
+    yf, ys, yb, width, z_wide, z_front, z_back, n = rows.T
     sine = np.clip(np.sin(q_N), 0, 1)
     front = q_N < np.pi / 2
     n = np.where(front, n, 2.15)
