@@ -28,7 +28,7 @@ CAPTION = 18  # pixels
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--head", help="folder of the ICT Face Model Light; none: the built-in")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--size", type=int, default=96, help="pixels a face")

@@ -23,7 +23,7 @@ _HAIR = (
     ("light brown", (0.17, 0.10, 0.052), 1.2),
     ("blond", (0.36, 0.25, 0.125), 0.9),
     ("red", (0.24, 0.075, 0.026), 0.7),
-    ("grey", (0.30, 0.29, 0.28), 9.0),
+    ("grey", (0.30, 0.29, 0.28), 2.6),
     ("dyed", (0.16, 0.03, 0.04), 9.0),
 )
 _HAIR_SHARE = np.array([0.24, 0.24, 0.17, 0.11, 0.09, 0.04, 0.09, 0.02])
@@ -155,7 +155,7 @@ def sample_look(rng: np.random.Generator) -> Look:
         age=float(rng.beta(1.6, 2.0)),
         lip_rgb=lip_rgb if made_up else None,
         lip_paint=lip_paint,
-        brow_rgb=_scaled(hair_rgb, darker),
+        brow_rgb=_scaled(hair_rgb, darker * _contrast(hair_rgb, melanin, haemoglobin)),
         brow_density=float(rng.uniform(0.5, 1.0)),
         brow_width=float(rng.uniform(0.55, 1.05)),
         lash=float(rng.uniform(0.35, 0.9)),
@@ -185,6 +185,12 @@ def _draw_pigment(rng, choices, share, melanin):
     share = share * np.array([melanin < most for _, most in choices])
     rgb = np.array(choices[rng.choice(len(choices), p=share / share.sum())][0])
     return _scaled(rgb * rng.uniform(0.9, 1.1, 3), float(rng.uniform(0.75, 1.3)))
+
+
+def _contrast(hair_rgb, melanin: float, haemoglobin: float) -> float:
+    """Factor that keeps brows darker than the skin, as they are on nearly everybody."""
+    most = 0.4 * float(skin_rgb(melanin, haemoglobin).mean())
+    return min(1.0, most / float(np.mean(hair_rgb)))
 
 
 def _scaled(rgb, by: float) -> tuple[float, float, float]:

@@ -53,43 +53,47 @@ def rasterize(
     Two triangles at one depth: the one with the higher number wins, so the answer is a pure
     function of the input. Pixel centres on an edge belong to both triangles.
     """
-    x, y = xy_V2[:, 0], xy_V2[:, 1]
-    a, b, c = triangles_F3[:, 0], triangles_F3[:, 1], triangles_F3[:, 2]
-    xa, ya, xb, yb, xc, yc = x[a], y[a], x[b], y[b], x[c], y[c]
+    x, y = np.ascontiguousarray(xy_V2[:, 0]), np.ascontiguousarray(xy_V2[:, 1])
+    a, b, c = np.ascontiguousarray(triangles_F3.T)
+    xa, ya, xb, yb, xc, yc = (v.take(i) for i in (a, b, c) for v in (x, y))
     # Twice the area with y down: positive where the triangle is seen counter-clockwise.
     area = (xc - xa) * (yb - ya) - (xb - xa) * (yc - ya)
     seen = area > 0
     if two_sided_F is not None:
         seen |= two_sided_F & (area != 0)
+    facing = np.flatnonzero(seen)
+    xa, ya, xb, yb, xc, yc, area = (v.take(facing) for v in (xa, ya, xb, yb, xc, yc, area))
     # First pixel centre at or after the least corner, last at or before the greatest.
     left = np.ceil(np.minimum(np.minimum(xa, xb), xc) - 0.5)
     right = np.floor(np.maximum(np.maximum(xa, xb), xc) - 0.5)
     top = np.ceil(np.minimum(np.minimum(ya, yb), yc) - 0.5)
     bottom = np.floor(np.maximum(np.maximum(ya, yb), yc) - 0.5)
-    seen &= (left <= right) & (top <= bottom)
+    seen = (left <= right) & (top <= bottom)
     seen &= (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
-    keep = np.flatnonzero(seen)
-    near = inverse_depth_V[triangles_F3[keep]]
-    keep = keep[(near > 0).all(axis=1)]
+    near = inverse_depth_V > 0
+    if not near.all():
+        seen &= near[triangles_F3[facing]].all(axis=1)
+    kept = np.flatnonzero(seen)
+    xa, ya, xb, yb, xc, yc, area = (v.take(kept) for v in (xa, ya, xb, yb, xc, yc, area))
+    left, right, top, bottom = (v.take(kept) for v in (left, right, top, bottom))
+    keep = facing.take(kept)
 
-    corner = triangles_F3[keep]
-    xa, ya = xa[keep], ya[keep]
-    inverse_area = 1.0 / area[keep]
-    left = np.maximum(left[keep], 0)
-    top = np.maximum(top[keep], 0)
-    columns = (np.minimum(right[keep], width - 1) - left + 1).astype(np.int32)
-    rows = (np.minimum(bottom[keep], height - 1) - top + 1).astype(np.int32)
+    inverse_area = 1.0 / area
+    left = np.maximum(left, 0)
+    top = np.maximum(top, 0)
+    columns = (np.minimum(right, width - 1) - left + 1).astype(np.int32)
+    rows = (np.minimum(bottom, height - 1) - top + 1).astype(np.int32)
     # Barycentric weights of corners b and c are affine in the pixel: weight = start + dx*x + dy*y.
-    b_dx = -(yc[keep] - ya) * inverse_area
-    b_dy = (xc[keep] - xa) * inverse_area
-    c_dx = (yb[keep] - ya) * inverse_area
-    c_dy = -(xb[keep] - xa) * inverse_area
+    b_dx = -(yc - ya) * inverse_area
+    b_dy = (xc - xa) * inverse_area
+    c_dx = (yb - ya) * inverse_area
+    c_dy = -(xb - xa) * inverse_area
     from_x, from_y = left + 0.5 - xa, top + 0.5 - ya
     b_start = b_dx * from_x + b_dy * from_y
     c_start = c_dx * from_x + c_dy * from_y
-    za = inverse_depth_V[corner[:, 0]]
-    zb = inverse_depth_V[corner[:, 1]] - za
-    zc = inverse_depth_V[corner[:, 2]] - za
+    za = inverse_depth_V.take(a.take(keep))
+    zb = inverse_depth_V.take(b.take(keep)) - za
+    zc = inverse_depth_V.take(c.take(keep)) - za
     z_start = za + b_start * zb + c_start * zc
     z_dx, z_dy = b_dx * zb + c_dx * zc, b_dy * zb + c_dy * zc
     first = top.astype(np.int32) * width + left.astype(np.int32)
@@ -137,21 +141,23 @@ def barycentric(
     Returns:
       (corner_N3 int32 vertex indices, weight_N3 float32 that sum to 1).
     """
-    corner = triangles_F3[raster.triangle_N]
-    px = (raster.pixel_N % width).astype(np.float32) + 0.5
-    py = (raster.pixel_N // width).astype(np.float32) + 0.5
-    ax, ay = xy_V2[corner[:, 0]].T
-    bx, by = xy_V2[corner[:, 1]].T
-    cx, cy = xy_V2[corner[:, 2]].T
-    bx, by, cx, cy = bx - ax, by - ay, cx - ax, cy - ay
-    px, py = px - ax, py - ay
+    corner = triangles_F3.take(raster.triangle_N, axis=0)
+    place = np.empty((len(xy_V2), 3), np.float32)
+    place[:, :2], place[:, 2] = xy_V2, inverse_depth_V
+    a, b, c = (place.take(corner[:, k], axis=0) for k in range(3))
+    row, column = np.divmod(raster.pixel_N, np.int32(width))
+    px, py = column + np.float32(0.5) - a[:, 0], row + np.float32(0.5) - a[:, 1]
+    bx, by = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1]
+    cx, cy = c[:, 0] - a[:, 0], c[:, 1] - a[:, 1]
     inverse_area = 1.0 / (cx * by - bx * cy)
+    weight_b = (cx * py - cy * px) * inverse_area
+    weight_c = (by * px - bx * py) * inverse_area
+    weight_a = (1.0 - weight_b - weight_c) * a[:, 2]
+    weight_b *= b[:, 2]
+    weight_c *= c[:, 2]
+    scale = 1.0 / (weight_a + weight_b + weight_c)
     weight = np.empty((len(corner), 3), np.float32)
-    weight[:, 1] = (cx * py - cy * px) * inverse_area
-    weight[:, 2] = (by * px - bx * py) * inverse_area
-    weight[:, 0] = 1.0 - weight[:, 1] - weight[:, 2]
-    weight *= inverse_depth_V[corner]
-    weight /= weight.sum(axis=1, keepdims=True)
+    weight[:, 0], weight[:, 1], weight[:, 2] = weight_a * scale, weight_b * scale, weight_c * scale
     return corner, weight
 
 

@@ -29,7 +29,7 @@ OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of t
 STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 # Creases that a face has at rest as it ages, as a share of what the action makes of them.
-_AT_REST = {"1": 0.22, "2": 0.22, "4": 0.18, "6": 0.2, "10": 0.1, "12": 0.3, "15": 0.2}
+_AT_REST = {"1": 0.35, "2": 0.35, "4": 0.25, "6": 0.35, "10": 0.2, "12": 0.5, "15": 0.35}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,9 @@ class Rendered:
 class Stage:
     """All that is constant over a clip; made by `prepare`.
 
-    V vertices of the head are followed by those of the props.
+    V vertices of the head are followed by those of the props, F triangles likewise. open_S,
+    cavity_S and ragged_S number the triangles that are always drawn, those inside the mouth and
+    those of hair. smooth is what `_normals` needs of the skin.
     """
 
     head: Head
@@ -65,15 +67,18 @@ class Stage:
     triangles_F3: np.ndarray
     material_F: np.ndarray
     two_sided_F: np.ndarray
-    ragged_F: np.ndarray
-    cavity_F: np.ndarray
+    open_S: np.ndarray
+    cavity_S: np.ndarray
+    ragged_S: np.ndarray
     attributes_VC: np.ndarray
     smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
+    resting_V3: np.ndarray
     eye_axis: tuple[int, int]
     lashes_L3: np.ndarray
     lash_V: np.ndarray
     atlas_HW3: np.ndarray
-    crease_KHW3: np.ndarray
+    window: tuple[slice, slice]
+    creases_HW3: np.ndarray
     background_HW3: np.ndarray
     tables: shade.Materials
     focal: float
@@ -146,6 +151,8 @@ def prepare(
     if shrink > 1.2:
         rows = canvases.HEIGHT - canvases.EYE_ROWS
         atlas[:rows] = cv2.GaussianBlur(atlas[:rows], (0, 0), 0.45 * shrink)
+    window = _crease_window(sheet)
+    cavity = np.isin(material, (MOUTH, TEETH))
     return Stage(
         head=head,
         sheet=sheet,
@@ -158,17 +165,18 @@ def prepare(
         triangles_F3=triangles,
         material_F=material,
         two_sided_F=np.concatenate(two_sided),
-        ragged_F=np.concatenate(ragged),
-        cavity_F=np.isin(material, (MOUTH, TEETH)),
+        open_S=np.flatnonzero(~(np.concatenate(ragged) | cavity)).astype(np.int32),
+        cavity_S=np.flatnonzero(cavity).astype(np.int32),
+        ragged_S=np.flatnonzero(np.concatenate(ragged)).astype(np.int32),
         attributes_VC=np.concatenate(table),
-        smooth=_smoothing(
-            head.triangles_F3[np.isin(head.part_F, (SKIN, TEETH, MOUTH, canvases.HAIR))]
-        ),
-        eye_axis=tuple(_axis_vertex(head, eye) for eye in head.eyes),
+        smooth=_smoothing(head.triangles_F3[np.isin(head.part_F, (SKIN, canvases.HAIR))]),
+        resting_V3=painting.vertex_normals(neutral_V3, head.triangles_F3),
+        eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
         lashes_L3=head.triangles_F3[head.part_F == LASHES],
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
         atlas_HW3=atlas,
-        crease_KHW3=sheet.crease_KHW3.reshape(len(sheet.creases), -1),
+        window=window,
+        creases_HW3=_resting_creases(sheet, window, look.age),
         background_HW3=scene.background(view, fine),
         tables=_tables(),
         focal=float(view.fill * fine * distance / height),
@@ -212,12 +220,10 @@ def draw(
     xy[:, 0] = stage.shift_2[0] + stage.focal * at[:, 0] * inverse
     xy[:, 1] = stage.shift_2[1] - stage.focal * at[:, 1] * inverse
 
-    shown = ~stage.ragged_F
-    if _lips_closed(stage, vertices_V3):
-        shown &= ~stage.cavity_F
-    seen = _find(stage, xy, inverse, np.flatnonzero(shown), fine)
-    if stage.ragged_F.any():
-        seen = _over(seen, _comb(stage, table, xy, inverse, fine))
+    shown = np.concatenate([stage.open_S, _through_lips(stage, vertices_V3, xy)])
+    seen = _find(stage, xy, inverse, shown, fine)
+    if len(stage.ragged_S):
+        seen = _over(seen, _comb(stage, table, xy, inverse, fine), fine)
     rows = _interpolate(stage, table, seen, xy, inverse, fine)
 
     normal = rows[:, _NORMAL]
@@ -227,11 +233,7 @@ def draw(
     open_N = rows[:, _OPEN]
     albedo = rows[:, _ALBEDO] * shade.look_up(stage.atlas_HW3, rows[:, _UV])
     albedo *= 1 / painting.ATLAS_ONE
-    creases = _creases(stage, wrinkles or {})
-    if creases is not None:
-        bump = shade.look_up(creases, rows[:, _UV] * (1 / canvases.CREASE_SCALE))
-        normal = shade.bend(normal, bump[:, :2], turn[:, 1])
-        open_N = open_N * np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
+    _fold(stage, wrinkles or {}, rows[:, _UV], normal, open_N, turn[:, 1])
     linear = shade.shade(
         stage.tables,
         stage.scene,
@@ -279,32 +281,36 @@ def _find(stage: Stage, xy, inverse, triangles_S: np.ndarray, fine: int) -> rast
     return dataclasses.replace(seen, triangle_N=triangles_S[seen.triangle_N].astype(np.int32))
 
 
-def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine: int):
+def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine: int) -> np.ndarray:
     corner, weight = raster.barycentric(seen, xy, inverse, stage.triangles_F3, width=fine)
-    rows = table_VC[corner[:, 0]] * weight[:, :1]
-    rows += table_VC[corner[:, 1]] * weight[:, 1:2]
-    rows += table_VC[corner[:, 2]] * weight[:, 2:]
+    rows = table_VC.take(corner[:, 0], axis=0)
+    rows *= weight[:, :1]
+    for k in (1, 2):
+        more = table_VC.take(corner[:, k], axis=0)
+        more *= weight[:, k : k + 1]
+        rows += more
     return rows
 
 
 def _comb(stage: Stage, table_VC, xy, inverse, fine: int) -> raster.Raster:
     """The pixels of hair, with its edges torn along the strands."""
-    hair = _find(stage, xy, inverse, np.flatnonzero(stage.ragged_F), fine)
+    hair = _find(stage, xy, inverse, stage.ragged_S, fine)
     rows = _interpolate(stage, table_VC[:, _UV.start :], hair, xy, inverse, fine)
     strand = shade.look_up(stage.atlas_HW3, rows[:, :2])[:, 1] * (1 / painting.ATLAS_ONE) - 1
     kept = rows[:, 2] + 0.8 * strand > 0.5
     return raster.Raster(hair.pixel_N[kept], hair.triangle_N[kept], hair.inverse_depth_N[kept])
 
 
-def _over(below: raster.Raster, above: raster.Raster) -> raster.Raster:
+def _over(below: raster.Raster, above: raster.Raster, fine: int) -> raster.Raster:
     """Both, by depth."""
-    pixel = np.concatenate([below.pixel_N, above.pixel_N])
-    triangle = np.concatenate([below.triangle_N, above.triangle_N])
-    inverse = np.concatenate([below.inverse_depth_N, above.inverse_depth_N])
-    order = np.lexsort((inverse, pixel))
-    last = np.append(np.diff(pixel[order]) > 0, True)
-    order = order[last]
-    return raster.Raster(pixel[order], triangle[order], inverse[order])
+    depth = np.zeros(fine * fine, np.float32)
+    triangle = np.empty(fine * fine, np.int32)
+    depth[below.pixel_N], triangle[below.pixel_N] = below.inverse_depth_N, below.triangle_N
+    nearer = above.inverse_depth_N >= depth[above.pixel_N]
+    pixel = above.pixel_N[nearer]
+    depth[pixel], triangle[pixel] = above.inverse_depth_N[nearer], above.triangle_N[nearer]
+    pixel = np.flatnonzero(depth).astype(np.int32)
+    return raster.Raster(pixel, triangle[pixel], depth[pixel])
 
 
 @functools.lru_cache(maxsize=1)
@@ -397,8 +403,7 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
     """Fills normals, shadow and the dark of eyes and mouth, which change with the pose."""
     head, unit = stage.head, stage.sheet.unit
     total = len(vertices_V3)
-    normals = np.zeros((total, 3), np.float32)
-    normals[:, 2] = 1
+    normals = stage.resting_V3.copy()
     _normals(stage.smooth, vertices_V3, normals)
     marks = vertices_V3[head.landmarks_68]
     for first, eye, axis in zip((36, 42), head.eyes, stage.eye_axis, strict=True):
@@ -449,10 +454,21 @@ def _in_mouth(at_N3: np.ndarray, marks_68x3: np.ndarray, unit: float) -> np.ndar
     return (light * (0.35 + 0.65 * np.minimum(gap / 1.0, 1))).astype(np.float32)
 
 
-def _lips_closed(stage: Stage, vertices_V3: np.ndarray) -> bool:
-    marks = vertices_V3[stage.head.landmarks_68]
-    gap = np.linalg.norm(marks[[61, 62, 63]] - marks[[67, 66, 65]], axis=1).max()
-    return bool(gap < 0.02 * stage.sheet.unit)
+def _through_lips(stage: Stage, vertices_V3: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """The triangles inside the mouth that may show between the lips: none where those meet.
+
+    A third of a head's triangles are teeth, gums and throat, so this halves the rasteriser's work.
+    """
+    inner = stage.head.landmarks_68[60:68]
+    gap = np.linalg.norm(vertices_V3[inner[1:4]] - vertices_V3[inner[[7, 6, 5]]], axis=1).max()
+    if gap < 0.02 * stage.sheet.unit:
+        return stage.cavity_S[:0]
+    corners = xy[inner]
+    slack = 0.25 * np.ptp(corners, axis=0) + 2
+    near = (xy > corners.min(axis=0) - slack) & (xy < corners.max(axis=0) + slack)
+    near = near.all(axis=1)
+    triangles = stage.triangles_F3.take(stage.cavity_S, axis=0)
+    return stage.cavity_S[near.take(triangles).any(axis=1)]
 
 
 def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
@@ -466,22 +482,46 @@ def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
     return placed
 
 
-def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray | None:
-    """The sum of crease maps for these actions and this age, or None if all are flat."""
-    age = stage.look.age
-    labels = stage.sheet.creases
-    weight = np.zeros(len(labels), np.float32)
-    for i, label in enumerate(labels):
-        plain = label.lstrip("LR")
-        on = max(float(wrinkles.get(label, 0.0)), float(wrinkles.get(plain, 0.0)))
-        weight[i] = np.clip(on, 0, 1) * (0.6 + 0.7 * age) + _AT_REST.get(plain, 0.0) * age
-    used = np.flatnonzero(weight > 0.01)
-    if not len(used):
-        return None
-    total = weight[used] @ stage.crease_KHW3[used]
-    return total.reshape(
-        canvases.SKIN_ROWS // canvases.CREASE_SCALE, canvases.WIDTH // canvases.CREASE_SCALE, 3
-    )
+def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
+    """Bends normals into the creases and darkens the furrows, in place."""
+    rows, columns = stage.window
+    at = uv_N2 * np.float32(1 / canvases.CREASE_SCALE)
+    at -= np.array([columns.start, rows.start], np.float32)
+    bump = shade.look_up(_creases(stage, wrinkles), at)
+    where = np.flatnonzero(np.abs(bump[:, 0]) + np.abs(bump[:, 1]) > 0.004)
+    bump = bump.take(where, axis=0)
+    normal_N3[where] = shade.bend(normal_N3.take(where, axis=0), bump[:, :2], up_3)
+    open_N[where] *= np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
+
+
+def _crease_window(sheet: Canvas) -> tuple[slice, slice]:
+    """Rows and columns of the crease maps outside which all of them are flat."""
+    any_HW = np.zeros(sheet.crease_KHW3.shape[1:3], bool)
+    for one in sheet.crease_KHW3:
+        any_HW |= (np.abs(one) > 1e-4).any(axis=-1)
+    rows, columns = np.flatnonzero(any_HW.any(axis=1)), np.flatnonzero(any_HW.any(axis=0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _resting_creases(sheet: Canvas, window: tuple[slice, slice], age: float) -> np.ndarray:
+    rows, columns = window
+    total = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), np.float32)
+    for label, one in zip(sheet.creases, sheet.crease_KHW3, strict=True):
+        total += np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age) * one[rows, columns]
+    return total
+
+
+def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:
+    """The crease map of this moment, inside the stage's window."""
+    total = stage.creases_HW3.copy()
+    rows, columns = stage.window
+    for label, one in zip(stage.sheet.creases, stage.sheet.crease_KHW3, strict=True):
+        on = max(wrinkles.get(label, 0.0), wrinkles.get(label.lstrip("LR"), 0.0))
+        if on > 0.01:
+            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.look.age)) * one[rows, columns]
+    return total
 
 
 def _box(marks_68x2: np.ndarray) -> np.ndarray:

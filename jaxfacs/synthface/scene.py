@@ -84,13 +84,13 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     )
     share = np.array([1.0, rng.uniform(0.05, 0.55), rng.uniform(0, 0.5) * (rng.random() < 0.4)])
     ambient = rng.uniform(0.22, 0.6)
-    level = rng.uniform(0.75, 1.05)
+    level = rng.uniform(0.85, 1.15)
     share *= level * (1.15 - 0.75 * ambient) / share[:2].sum() * 1.35
     hard = rng.random()
     lights = tuple(
         Light(
             towards_3=towards,
-            rgb=tuple(float(c) for c in rgb * s),
+            rgb=_three(rgb * s),
             shadow=float(0.25 + 0.6 * hard) if i == 0 else 0.0,
             sharp=float(rng.uniform()),
         )
@@ -114,9 +114,9 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         background_rgb=(_three(colours[0]), _three(colours[1])),
         exposure=float(np.exp(rng.normal(0, 0.12))),
         gamma=float(rng.uniform(1.95, 2.45)),
-        saturation=0.0 if rng.random() < 0.06 else float(rng.uniform(0.75, 1.12)),
+        saturation=0.0 if rng.random() < 0.06 else float(rng.uniform(0.8, 1.2)),
         blur=float(rng.uniform(0.25, 0.8)),
-        noise=float(rng.uniform(0.002, 0.022)),
+        noise=float(rng.uniform(0.002, 0.015)),
         grain=float(rng.uniform(0.0, 0.8)),
         small=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.08 else 1.0,
         jpeg=int(rng.integers(45, 96)) if rng.random() < 0.5 else 0,
@@ -166,7 +166,7 @@ def photograph(image_HW3: np.ndarray, scene: Scene, frame: int) -> np.ndarray:
     rng = np.random.default_rng((scene.seed, 2, frame))
     noise = rng.standard_normal((size, size, 3 if scene.saturation else 1), np.float32)
     if scene.grain > 0.3:
-        noise = cv2.GaussianBlur(noise, (0, 0), scene.grain) * (1 + 1.5 * scene.grain)
+        noise = cv2.GaussianBlur(noise, (0, 0), scene.grain) * (1 + scene.grain)
     noise = noise.reshape(size, size, -1) * (scene.noise * 255)
     image_HW3 = cv2.add(image_HW3, np.broadcast_to(noise, image_HW3.shape), dtype=cv2.CV_8U)
     if scene.jpeg:

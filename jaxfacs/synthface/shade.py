@@ -129,10 +129,15 @@ def look_up(image_HWC: np.ndarray, uv_N2: np.ndarray) -> np.ndarray:
 
 def bend(normal_N3: np.ndarray, slope_N2: np.ndarray, up_3: np.ndarray) -> np.ndarray:
     """Tilts unit normals by the slopes of a height map along the head's turn and downwards."""
-    along = np.cross(up_3, normal_N3)
-    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-3)
-    down = np.cross(along, normal_N3)
-    down *= -np.sign(np.einsum("nk,k->n", down, up_3))[:, None]
-    bent = normal_N3 - slope_N2[:, :1] * along - slope_N2[:, 1:2] * down
-    bent /= np.linalg.norm(bent, axis=1, keepdims=True)
+    x, y, z = normal_N3.T
+    ux, uy, uz = up_3
+    # along = up × normal, unit length; down = along × normal, which points down the face.
+    ax, ay, az = uy * z - uz * y, uz * x - ux * z, ux * y - uy * x
+    length = np.maximum(np.sqrt(ax * ax + ay * ay + az * az), 1e-3)
+    scale, fall = slope_N2[:, 0] / length, slope_N2[:, 1] / length
+    dx, dy, dz = ay * z - az * y, az * x - ax * z, ax * y - ay * x
+    bent = np.stack(
+        [x - scale * ax - fall * dx, y - scale * ay - fall * dy, z - scale * az - fall * dz], axis=1
+    )
+    bent /= np.sqrt(np.einsum("nk,nk->n", bent, bent))[:, None]
     return bent

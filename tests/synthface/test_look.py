@@ -1,0 +1,42 @@
+"""People are drawn from a seed, in tones that people have."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxfacs.synthface.look import BEARDS, HAIR_STYLES, sample_look, skin_rgb
+
+
+def test_a_look_is_a_pure_function_of_its_seed():
+    one, same, other = (sample_look(np.random.default_rng(s)) for s in (3, 3, 4))
+    assert dataclasses.asdict(one) == dataclasses.asdict(same)
+    assert dataclasses.asdict(one) != dataclasses.asdict(other)
+
+
+def test_tones_are_ordered_as_pigments_order_them():
+    melanin = np.linspace(0.1, 5.5, 20)
+    tone = skin_rgb(melanin, 0.3)
+    assert np.all(np.diff(tone.sum(axis=1)) < 0)
+    # Skin is never green or blue: red leads, then green, then blue, at every tone and flush.
+    for flush in (0.1, 0.5, 1.0):
+        red, green, blue = skin_rgb(melanin, flush).T
+        assert np.all(red > green)
+        assert np.all(green > blue)
+    assert skin_rgb(0.2, 0.2).mean() > 6 * skin_rgb(5.5, 0.2).mean()
+
+
+def test_looks_cover_the_range_and_stay_in_it():
+    looks = [sample_look(np.random.default_rng(s)) for s in range(400)]
+    assert {look.hair for look in looks} == set(HAIR_STYLES)
+    assert {look.beard for look in looks} == set(BEARDS)
+    share = np.mean([look.glasses is not None for look in looks])
+    assert 0.1 < share < 0.25
+    melanin = np.array([look.melanin for look in looks])
+    assert melanin.min() < 0.3
+    assert melanin.max() > 4.5
+    for look in looks:
+        colours = (look.brow_rgb, look.iris_rgb, look.sclera_rgb, look.teeth_rgb, look.hair_rgb)
+        assert all(0 <= value <= 1 for rgb in colours for value in rgb)
+        # Brows must show on the skin: AU 1, 2 and 4 are read from them.
+        skin = skin_rgb(look.melanin, look.haemoglobin).mean()
+        assert np.mean(look.brow_rgb) < 0.5 * skin

@@ -1,0 +1,58 @@
+"""Scenes: lights, backgrounds and what the camera does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxfacs.synthface import scene
+
+
+def sampled(seed: int) -> scene.Scene:
+    return scene.sample_scene(np.random.default_rng(seed))
+
+
+def test_a_scene_is_a_pure_function_of_its_seed():
+    assert dataclasses.asdict(sampled(5)) == dataclasses.asdict(sampled(5))
+    assert dataclasses.asdict(sampled(5)) != dataclasses.asdict(sampled(6))
+
+
+@pytest.mark.parametrize("kind", scene.BACKGROUNDS)
+def test_backgrounds_fill_the_picture_and_repeat(kind):
+    view = dataclasses.replace(sampled(1), background=kind)
+    one, same = scene.background(view, 50), scene.background(view, 50)
+    assert one.shape == (50, 50, 3)
+    assert one.dtype == np.uint8
+    assert one.tobytes() == same.tobytes()
+    other = dataclasses.replace(view, seed=view.seed + 1, background_rgb=((0, 0, 0), (1, 1, 1)))
+    assert one.tobytes() != scene.background(other, 50).tobytes()
+
+
+def test_key_light_is_on_the_side_of_the_camera():
+    for seed in range(60):
+        view = sampled(seed)
+        towards = np.array(view.lights[0].towards_3)
+        np.testing.assert_allclose(np.linalg.norm(towards), 1, atol=1e-6)
+        assert all(light.shadow == 0 for light in view.lights[1:])
+        assert 45 <= view.distance <= 160
+
+
+def test_exposure_is_monotone_and_never_overflows():
+    view = sampled(2)
+    light = np.linspace(0, 50, 4000, dtype=np.float32)[:, None].repeat(3, axis=1)
+    shown = scene.expose(light, view)[:, 0].astype(int)
+    assert np.all(np.diff(shown) >= 0)
+    assert shown[0] == 0
+    assert shown[-1] >= 250
+    assert np.all(scene.expose(np.full((4, 3), -1.0, np.float32), view) == 0)
+
+
+def test_grey_pictures_are_grey_and_noise_changes_with_the_frame():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (48, 48, 3), dtype=np.uint8)
+    view = dataclasses.replace(sampled(3), saturation=0.0, jpeg=0, noise=0.01, small=0.5)
+    grey = scene.photograph(image, view, 0)
+    assert grey.shape == image.shape
+    assert np.ptp(grey.astype(int), axis=2).max() <= 1
+    assert grey.tobytes() == scene.photograph(image, view, 0).tobytes()
+    assert grey.tobytes() != scene.photograph(image, view, 1).tobytes()
