@@ -59,18 +59,10 @@ def export_trained(
     from jaxfacs import __version__, models
     from jaxfacs.convert.export import flat, nested, write_bundle
     from jaxfacs.infer.bundle import InputSpec
-    from jaxfacs.train.state import create_module
 
     experiment = trained.experiment
     config, card = experiment.model, models.card(experiment.model.name)
-    module = create_module(
-        config,
-        num_aus=len(trained.aus),
-        num_emotions=len(trained.emotions),
-        dtype=experiment.dtype,
-        seed=experiment.seed,
-    )
-    graphdef, _, _ = models.split(module)
+    graphdef = network_form(trained)
     keep_emotion = own_emotions and config.emotion
 
     def function(weights: dict[str, jax.Array], frames_BTHWC: jax.Array) -> dict[str, jax.Array]:
@@ -124,6 +116,29 @@ def export_trained(
         emotion_mapper=None if keep_emotion else emotion_mapper,
         about=about,
     )
+
+
+def network_form(trained: Any) -> Any:
+    """The NNX graph of a trained network, traced without allocating or initialising it."""
+    import jax
+
+    from jaxfacs import models
+    from jaxfacs.train.state import create_module
+
+    forms = []
+
+    def trace() -> None:
+        module = create_module(
+            trained.experiment.model,
+            num_aus=len(trained.aus),
+            num_emotions=len(trained.emotions),
+            dtype=trained.experiment.dtype,
+            seed=0,
+        )
+        forms.append(models.split(module)[0])
+
+    jax.eval_shape(trace)
+    return forms[0]
 
 
 def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
