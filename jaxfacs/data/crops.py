@@ -17,6 +17,12 @@ NO_DETECTOR = "none"
 _detector = functools.cache(create)
 
 
+def require_detector(name: str) -> None:
+    """Raises UserError where there is no such detector: before the work, not in each process."""
+    if name != NO_DETECTOR:
+        _detector(name)
+
+
 @dataclass(frozen=True)
 class CropSettings:
     """How a face is cut out; stored with the set, so that prediction can do the same.

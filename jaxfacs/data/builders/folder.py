@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxfacs import __version__
 from jaxfacs.data import label_table, schema, splits, writer
-from jaxfacs.data.crops import CropSettings, FaceCrop, face_crops
+from jaxfacs.data.crops import CropSettings, FaceCrop, face_crops, require_detector
 from jaxfacs.data.label_table import LabelTable, Row
 from jaxfacs.data.parallel import ordered_map
 from jaxfacs.errors import UserError
@@ -80,6 +80,7 @@ def build(
         raise UserError("--frames must be at least 1, --size 16 to 1024, --quality 1 to 100")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"--name {name!r}: use lower case letters, digits and _")
+    require_detector(detector)
     table_path = labels or _only_csv(source)
     table = label_table.read(table_path)
     subjects = _subjects(table)

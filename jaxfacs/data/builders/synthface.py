@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxfacs import __version__
 from jaxfacs.data import schema, splits, writer
-from jaxfacs.data.crops import NO_DETECTOR, CropSettings, face_crops
+from jaxfacs.data.crops import NO_DETECTOR, CropSettings, face_crops, require_detector
 from jaxfacs.data.parallel import ordered_map
 from jaxfacs.errors import UserError
 from jaxfacs.progress import track
@@ -72,14 +72,15 @@ def build(
 
     people = subjects or min(max(6, clips // CLIPS_PER_SUBJECT), clips)
     _check(clips=clips, people=people, frames=frames, size=size, quality=quality)
+    require_detector(detector)
     crop = CropSettings(detector=detector, margin=margin, size=size)
     job = RenderJob(seed, people, frames, fps, None if head is None else str(head), crop, quality)
-    # Loaded here first: a missing folder is one line now, not one in every process.
-    head_name = synthface.load_head(job.head).name
     counts = {f"{k}": len(range(k, clips, people)) for k in range(people)}
     split_of = splits.by_subject(
         {k: n for k, n in counts.items() if n}, validation=validation, test=test, seed=seed
     )
+    # Loaded here first: a missing folder is one line now, not one in every process.
+    head_name = synthface.load_head(job.head).name
     info = writer.SetInfo(
         name="synthface",
         aus=tuple(synthface.LABELS),

@@ -1,0 +1,99 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from plain_sets import tree_digest
+
+from jaxfacs.data import records
+from jaxfacs.data.builders import synthface
+from jaxfacs.errors import UserError
+
+TINY = {"clips": 4, "frames": 2, "size": 32, "subjects": 4, "seed": 5, "quality": 95}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("synthface") / "one"
+    synthface.build(out, workers=1, **TINY)
+    return out
+
+
+def test_people_are_in_one_split_each(built):
+    opened = records.open_set(built, verify=True)
+    assert sum(opened.splits.values()) == 4
+    assert list(opened.splits) == ["train", "validation", "test"]
+    people = [s for names in opened.subjects.values() for s in names]
+    assert len(people) == len(set(people)) == 4
+    assert "12" in opened.aus and "L12" in opened.aus
+
+
+def test_again_with_more_processes_gives_the_same_bytes(built, tmp_path):
+    synthface.build(tmp_path / "two", workers=2, **TINY)
+    assert tree_digest(tmp_path / "two") == tree_digest(built)
+
+
+def test_another_seed_is_other_people(built, tmp_path):
+    synthface.build(tmp_path / "s", workers=1, **(TINY | {"seed": 6, "clips": 3, "subjects": 3}))
+    ours = set(records.open_set(built).subject_names)
+    assert not ours & set(records.open_set(tmp_path / "s").subject_names)
+
+
+def test_nothing_of_this_machine_is_in_the_metadata(built):
+    text = "".join(p.read_text() for p in built.glob("*.json"))
+    assert str(built.parent) not in text and "/tmp" not in text
+    assert json.loads((built / "labels.json").read_text())["settings"]["head"] == "builtin"
+
+
+def test_landmarks_lie_on_the_face_of_the_crop(built):
+    opened = records.open_set(built)
+    for split, clips in opened.splits.items():
+        for i in range(clips):
+            clip = opened.clip(split, i)
+            assert clip.landmarks_T68x2 is not None
+            middle = clip.landmarks_T68x2[:, 27:36].mean((0, 1))  # the nose
+            assert (np.abs(middle - opened.size / 2) < opened.size / 4).all()
+            # Eyes and mouth of the stored landmarks are inside the picture.
+            assert clip.landmarks_T68x2[:, 36:].min() > 0
+            assert clip.landmarks_T68x2[:, 36:].max() < opened.size
+            frame = cv2.imdecode(np.frombuffer(clip.frames[0], np.uint8), cv2.IMREAD_COLOR)
+            assert frame is not None and frame.shape == (32, 32, 3) and frame.std() > 5
+
+
+def test_labels_are_the_renderers(built):
+    from jaxfacs.synthface.clip import clip, load_head
+
+    opened = records.open_set(built)
+    stored = {opened.clip(s, i).clip_id: (s, i) for s, n in opened.splits.items() for i in range(n)}
+    split, record = stored["5-000002"]
+    kept = opened.clip(split, record)
+    made = clip(
+        synthface._mixed(5, 0, 2), frames=2, size=64, subject=synthface._mixed(5, 1, 2),
+        head=load_head(None),
+    )  # fmt: skip
+    np.testing.assert_array_equal(kept.intensity_TA, made.intensity_TA)
+    np.testing.assert_array_equal(kept.occurrence_TA, made.occurrence_TA)
+    assert kept.subject == made.subject
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clips": 0}, "must be at least 1"),
+        ({"size": 4}, "not between 16"),
+        ({"subjects": 9}, "needs at least as many clips"),
+        ({"detector": "dlib"}, "no face detector 'dlib'"),
+        ({"validation": 0.9, "test": 0.2}, "nothing to train on"),
+        ({"quality": 0}, "not between 1 and 100"),
+    ],
+)
+def test_impossible_options_are_refused_before_the_work(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        synthface.build(tmp_path / "s", workers=1, **(TINY | options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        synthface.build(tmp_path / "s", head=tmp_path / "nowhere", **TINY)
+    assert list(tmp_path.iterdir()) == []
