@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxfacs.models.heads import Heads
-from jaxfacs.models.layers import BatchNorm, Conv3d, Stride
+from jaxfacs.models.layers import BatchNorm, Conv3d, Stride, conv_norm
 from jaxfacs.models.registry import Card, register
 
 # expansion t, channels, repeats n, stride (T, H, W) of the first: Efficient-3DCNNs, mobilenetv2.
@@ -50,7 +50,7 @@ _CARD = Card(
 
 
 class Sequence(nnx.Module):
-    """Layers under torch's indices, in order; the indices of activations hold nothing."""
+    """Convolutions, each with its norm, under torch's indices (those of activations hold nothing)."""
 
     def __init__(self, layers: dict[str, nnx.Module]):
         self.order = tuple(layers)
@@ -58,9 +58,9 @@ class Sequence(nnx.Module):
             setattr(self, index, layer)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        for index in self.order:
-            layer = getattr(self, index)
-            x = layer(x) if isinstance(layer, Conv3d) else layer(x, train=train)
+        layers = [getattr(self, index) for index in self.order]
+        for conv, norm in zip(layers[0::2], layers[1::2], strict=True):
+            x = conv_norm(conv, norm, x, train=train)
         return x
 
 

@@ -1,7 +1,7 @@
 """Numerics that XLA does badly by itself: depthwise 3D convolution, the stem, BatchNorm."""
 
 from jaxfacs.ops.batch_norm import batch_norm_inference, batch_norm_train
-from jaxfacs.ops.conv import conv3d, pointwise_conv3d
+from jaxfacs.ops.conv import conv3d, pointwise_conv3d, pointwise_norm
 from jaxfacs.ops.depthwise import depthwise_conv3d
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "conv3d",
     "depthwise_conv3d",
     "pointwise_conv3d",
+    "pointwise_norm",
 ]
