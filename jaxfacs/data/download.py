@@ -54,14 +54,18 @@ PUBLISHED = {
         keep=("FaceXModel/", "LICENSE", "README.md"),
         files={
             "LICENSE": "b20a78d8fc51657e14f3e00c8abb538d786ad00aa63210328c22565e583167e1",
-            "FaceXModel/generic_neutral_mesh.obj": "eedbc2576d8e5ea57f55255b8f98263213a1efb5431d8bf"
-            "ceed1d7aef10271f9",
-            "FaceXModel/identity099.obj": "6294bbed0197a06d091d1ad9f586c5f8d90fce4f580350a509749ae6"
-            "88472912",
-            "FaceXModel/mouthSmile_L.obj": "91794e73cef330f1c7d1f4541723544708736b39d5dd6ed35fd8f83"
-            "f676b7af4",
-            "FaceXModel/vertex_indices.json": "4f9b35306299980dd46bee4a6b79bb95dfae1953693b74b35a64"
-            "f7febfd081a5",
+            "FaceXModel/generic_neutral_mesh.obj": (
+                "eedbc2576d8e5ea57f55255b8f98263213a1efb5431d8bfceed1d7aef10271f9"
+            ),
+            "FaceXModel/identity099.obj": (
+                "6294bbed0197a06d091d1ad9f586c5f8d90fce4f580350a509749ae688472912"
+            ),
+            "FaceXModel/mouthSmile_L.obj": (
+                "91794e73cef330f1c7d1f4541723544708536b39d5dd6ed35fd8f83f676b7af4"
+            ),
+            "FaceXModel/vertex_indices.json": (
+                "4f9b35306299980dd46bee4a6b79bb95dfae1953693b74b35a64f7febfd081a5"
+            ),
         },
         max_archive=500 << 20,
         max_unpacked=600 << 20,
