@@ -22,7 +22,7 @@ from jaxfacs.facs import column
 from jaxfacs.progress import track
 from jaxfacs.synthface import heads, look, motion, render, scene
 from jaxfacs.synthface.heads import PAIRED, Head
-from jaxfacs.synthface.motion import EMOTIONS, MIXED, Event, Expression, Motion
+from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
 from jaxfacs.synthface.truth import LABELS, shown, true_labels
 
 __all__ = ["EMOTIONS", "LABELS", "Clip", "Film", "clip", "film", "load_head", "sample_person"]
@@ -37,6 +37,7 @@ _REST_SIGMA = {"1": 0.2, "2": 0.25, "4": 0.25, "5": 0.25, "7": 0.25, "12": 0.25,
     "23": 0.2,
 }
 _REST_LIMIT = 0.6
+_FILM_STRENGTH = (3.0, 5.0)  # films are for people to look at: C to E
 _IDENTITY_LIMIT = 2.5
 
 # Streams of chance, so that one more draw in one of them leaves the others alone.
@@ -192,7 +193,7 @@ def film(
     *,
     subject: int,
     path: str | Path,
-    emotions: Sequence[str] = EMOTIONS,
+    emotions: Sequence[str] = FELT,
     size: int = 256,
     fps: float = 25.0,
     head: Head | None = None,
@@ -284,7 +285,7 @@ def _play(
     shows, events = [], []
     at = 0.8
     for emotion in emotions:
-        drawn = motion.sample_expression(rng, emotion)
+        drawn = motion.sample_expression(rng, emotion, strength=_FILM_STRENGTH)
         rise, hold, fall = rng.uniform(0.3, 0.6), rng.uniform(1.0, 1.6), rng.uniform(0.5, 0.9)
         timing = {"start_s": at, "rise_s": rise, "hold_s": hold, "fall_s": fall}
         events += motion.episode(rng, drawn, **timing)

@@ -76,7 +76,8 @@ class Head:
       correctives: products of actions.
       gaze_shapes: "up", "down", "left", "right" with side prefix ("Lup") -> float32 V×3, the
         skin about that eye when it looks GAZE_FULL_DEG that way. May be empty.
-      finish: last correction of posed vertices (T×V×3 changed in place, weights by label of T).
+      finish: last correction of posed vertices: T×V×3 changed in place, given the weights (T, 1 at
+        intensity 5) that were asked for by label.
     """
 
     name: str
@@ -184,7 +185,8 @@ def deform_clip(
     }
     open_T = np.zeros(frames)
     closed = {side: np.clip(weight.get(side + "43", open_T), 0, 1) for side in "LR"}
-    _meet_lids(head, weight)
+    asked = dict(weight)
+    _meet_lids(head, neutral_V3, weight)
     rows = [(weight[label], head.shapes[label]) for label in weight]
     for corrective in head.correctives:
         if all(label in weight for label in corrective.labels):
@@ -199,7 +201,7 @@ def deform_clip(
     for eye in head.eyes:
         _turn_eye(head, eye, neutral_V3, posed, gaze_T2)
     if head.finish is not None:
-        head.finish(posed, weight)
+        head.finish(posed, asked)
     return posed
 
 
@@ -222,32 +224,42 @@ def rotation(pose_deg: Sequence[float] | np.ndarray) -> np.ndarray:
     return (about_y @ about_x @ about_z).astype(np.float32)
 
 
+_LIDS = {"R": ((37, 38), (41, 40)), "L": ((43, 44), (47, 46))}  # landmarks: upper, lower
+
+
+def _aperture(head: Head, vertices_V3: np.ndarray, side: str) -> float:
+    """Height of the opening between the lids, cm."""
+    upper, lower = (vertices_V3[head.landmarks_68[list(lid)], 1] for lid in _LIDS[side])
+    return float((upper - lower).mean())
+
+
 @functools.lru_cache(maxsize=4)
-def _lid_shares(head: Head) -> dict[str, float]:
-    """Action -> how much of the way from open to closed eyes it goes by itself at intensity 5."""
-
-    def aperture(shape_V3: np.ndarray | float) -> float:
-        marks = landmarks_of(head, head.vertices_V3 + shape_V3)
-        return float((marks[[43, 44], 1] - marks[[47, 46], 1]).mean())
-
-    whole = aperture(0.0) - aperture(head.shapes["L43"])
-    return {au: (aperture(0.0) - aperture(head.shapes["L" + au])) / whole for au in ("6", "7")}
+def _closing(head: Head) -> dict[str, float]:
+    """Action -> by how much it narrows the generic eye at intensity 5, cm."""
+    rest = _aperture(head, head.vertices_V3, "L")
+    return {
+        au: rest - _aperture(head, head.vertices_V3 + head.shapes["L" + au], "L")
+        for au in ("6", "7", "43")
+    }
 
 
-def _meet_lids(head: Head, weight: dict[str, np.ndarray]) -> None:
+def _meet_lids(head: Head, neutral_V3: np.ndarray, weight: dict[str, np.ndarray]) -> None:
     """Makes closing lids meet and not cross, changing weights in place.
 
-    What squinting (6, 7) has closed already is left out of the closure, and the upper lid is
+    Wide and narrow eyes close over the same time, so the closure is in proportion to this person's
+    opening; what squinting (6, 7) has closed already is left out of it, and the upper lid is
     raised (5) only as far as the eye is open.
     """
+    by = _closing(head)
     for side in "LR":
         closing = weight.get(side + "43")
         if closing is None:
             continue
-        squint = sum(share * weight.get(side + au, 0.0) for au, share in _lid_shares(head).items())
+        squint = sum(by[au] * weight.get(side + au, 0.0) for au in ("6", "7"))
         if side + "5" in weight:
             weight[side + "5"] = weight[side + "5"] * (1 - np.clip(closing, 0, 1))
-        weight[side + "43"] = closing * np.clip(1 - squint, 0, 1)
+        left = np.maximum(_aperture(head, neutral_V3, side) - squint, 0.0)
+        weight[side + "43"] = closing * left / by["43"]
 
 
 def _gaze_rows(

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxfacs.facs import PROTOTYPES, Prototype
+from jaxfacs.facs import EMOTION_SETS, PROTOTYPES, Prototype
 from jaxfacs.synthface.heads import PAIRED, SHAPES
 
-EMOTIONS = (
-    *("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
-    *("contempt", "neutral"),
-)
+EMOTIONS = EMOTION_SETS["basic7_neutral"]
+FELT = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
 MIXED = ""  # actions that are no prototype: the emotion is unknown, not "other"
 
 _TABLES = ("emfacs", "masur", "facs_most_intense", "emfacs_variants", "du2014")
@@ -29,8 +27,8 @@ CONTRADICTORY = frozenset(
     for pair in (
         *("12+15", "12+18", "12+20", "12+22", "15+18", "15+20", "15+22", "18+20", "20+22"),
         *("18+22", "14+18", "14+22", "22+23", "16+17", "17+27", "23+27", "26+27", "43+5", "9+11"),
-        *("24+10", "24+16", "24+18", "24+22", "24+23", "24+25", "24+26", "24+27", "24+28"),
-        *("28+10", "28+16", "28+17", "28+18", "28+22", "28+23", "28+25", "28+26", "28+27"),
+        *("24+9", "24+10", "24+16", "24+18", "24+22", "24+23", "24+25", "24+26", "24+27", "24+28"),
+        *("28+9", "28+10", "28+16", "28+17", "28+18", "28+22", "28+23", "28+25", "28+26", "28+27"),
         *("23+16", "23+25", "18+27", "10+11", "20+18"),
     )
 )
@@ -145,12 +143,22 @@ def sample_motion(
     return assemble(rng, events, expression, frames=frames, fps=fps, near_frontal=near_frontal)
 
 
-def sample_expression(rng: np.random.Generator, emotion: str | None = None) -> Expression:
-    """Draws the actions of an emotion's prototype, of a mixture ("") or of a neutral face."""
+def sample_expression(
+    rng: np.random.Generator,
+    emotion: str | None = None,
+    *,
+    strength: tuple[float, float] = (1.6, 5.0),
+) -> Expression:
+    """Draws the actions of an emotion's prototype, of a mixture ("") or of a neutral face.
+
+    Args:
+      rng: the only source of chance.
+      emotion: as in `sample_motion`.
+      strength: between which intensities a prototype is shown.
+    """
     if emotion is None:
         kind = rng.choice(list(_CLIP_KIND), p=list(_CLIP_KIND.values()))
-        felt = [e for e in EMOTIONS if e != "neutral"]
-        emotion = {"neutral": "neutral", "mixed": MIXED, "emotion": str(rng.choice(felt))}[kind]
+        emotion = {"neutral": "neutral", "mixed": MIXED, "emotion": str(rng.choice(FELT))}[kind]
     if emotion == "neutral":
         return Expression("neutral", {})
     if emotion == MIXED:
@@ -158,7 +166,7 @@ def sample_expression(rng: np.random.Generator, emotion: str | None = None) -> E
     if emotion not in EMOTIONS:
         raise ValueError(f"emotion {emotion!r} is none of {', '.join(EMOTIONS)}")
     rows = _prototypes(emotion)
-    return _show_prototype(rng, rows[rng.integers(len(rows))])
+    return _show_prototype(rng, rows[rng.integers(len(rows))], rng.uniform(*strength))
 
 
 def _prototypes(emotion: str) -> list[Prototype]:
@@ -180,8 +188,7 @@ def _contradictions(aus: set[str]) -> bool:
     return any(pair <= aus for pair in CONTRADICTORY)
 
 
-def _show_prototype(rng: np.random.Generator, row: Prototype) -> Expression:
-    strength = rng.uniform(1.6, 5.0)
+def _show_prototype(rng: np.random.Generator, row: Prototype, strength: float) -> Expression:
     swap = row.one_sided and rng.random() < 0.5
     peaks: dict[str, float] = {}
     present, absent = [], []

@@ -1,6 +1,10 @@
 """Clips: the same bytes from the same seed, and labels that the picture bears out."""
 
 import csv
+import hashlib
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -50,6 +54,23 @@ def test_one_seed_gives_the_same_bytes():
     assert first.landmarks_T68x2.tobytes() == second.landmarks_T68x2.tobytes()
     assert first.emotion == second.emotion and first.events == second.events
     assert first.frames_THWC.tobytes() != _clip(5).frames_THWC.tobytes()
+
+
+def test_another_process_gives_the_same_bytes():
+    """Whatever the order of its hashes."""
+    code = (
+        "import hashlib; from jaxfacs.synthface.clip import clip;"
+        "print(hashlib.sha256(clip(3, frames=5, size=64, fps=10.0).frames_THWC).hexdigest())"
+    )
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == hashlib.sha256(_clip(3).frames_THWC).hexdigest()
 
 
 def test_a_person_depends_on_the_subject_alone():

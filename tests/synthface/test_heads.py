@@ -120,6 +120,17 @@ def test_closed_lids_meet_and_do_not_cross(head, with_):
     assert abs(_aperture(_marks(head, {"43": 5} | with_))) < 0.1 * rest
 
 
+def test_everybody_can_close_the_eyes(head):
+    both = ("L43", "R43")
+    for subject in range(20):
+        neutral = _person(head, subject).neutral_V3
+        shut = heads.deform_clip(
+            head, neutral, both, np.full((1, 2), 5, np.float32), np.zeros((1, 2), np.float32)
+        )[0]
+        rest = _aperture(heads.landmarks_of(head, neutral))
+        assert rest > 0.4 and abs(_aperture(heads.landmarks_of(head, shut))) < 0.05 * rest
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     closing=st.floats(0, 5),
