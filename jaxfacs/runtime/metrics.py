@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxfacs.errors import UserError
+from jaxfacs.runtime.tensorboard import Board, open_board
 
 
 class MetricWriter:
@@ -23,17 +24,13 @@ class MetricWriter:
     ):
         self._path = Path(workdir) / "metrics.jsonl"
         self._file: Any = None
-        self._board: Any = None
+        self._board: Board | None = None
         if not active:
             return
         kept = self._rewrite(keep)
         self._file = self._path.open("a", encoding="utf-8")
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            return
         last = max((row["step"] for row in kept), default=0)
-        self._board = SummaryWriter(str(workdir), purge_step=last + 1 if last else None)
+        self._board = open_board(workdir, purge_step=last + 1 if last else None)
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """Appends one line, and the same numbers under KIND/NAME to TensorBoard."""
@@ -46,9 +43,8 @@ class MetricWriter:
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}; make room") from error
         if self._board is not None:
-            for name, value in numbers.items():
-                if value is not None:
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+            shown = {f"{kind}/{k}": v for k, v in numbers.items() if v is not None}
+            self._board.add(step, shown)
 
     def sync(self) -> None:
         """Returns when all lines are on the disk, as they must be before a checkpoint is."""

@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+import logging
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -141,9 +144,24 @@ def _split_arguments(
 
 
 def _prepare(workdir: Path) -> None:
-    """What must be set before JAX starts."""
+    """What must be set before JAX and Orbax start."""
     # A restart of this run need not compile again.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(workdir).absolute() / "compiled"))
-    from absl import logging
+    from absl import logging as absl_logging
 
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of each save without a metric
+    # A save that fails in the background is told in one line when it is waited for; Orbax's log,
+    # its thread, and the event loop that it closes under tensorstore would each print a traceback.
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    threading.excepthook = _tell_failed_thread
+    sys.unraisablehook = _tell_unraisable
+
+
+def _tell_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    if not type(failed.thread).__module__.startswith("orbax."):
+        threading.__excepthook__(failed)
+
+
+def _tell_unraisable(failed: "sys.UnraisableHookArgs") -> None:
+    if str(failed.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(failed)

@@ -91,7 +91,7 @@ def train_step(
     applied = state["step"] - state["skipped"]
     new["ema"] = _moved_average(experiment.ema, applied, state["ema"], new)
     # Squares overflow before values do, so a finite norm means finite second moments as well.
-    norms = (total, grad_norm, optax.tree.norm(updates), optax.global_norm(stats))
+    norms = (total, grad_norm, optax.tree.norm(updates), optax.tree.norm(stats))
     finite = jnp.isfinite(jnp.stack(norms)).all()
     kept = {k: jax.tree.map(partial(jnp.where, finite), new[k], state[k]) for k in new}
     bad = 1 - finite.astype(jnp.int32)

@@ -1,0 +1,61 @@
+"""Scalars for TensorBoard, through tensorboardX's event files but none of its threads.
+
+Its SummaryWriter writes in a thread and at exit, where a full disk ends in tracebacks that nobody
+can catch; here every number is written at once, and a failure only ends the writing of them.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Board:
+    """Writes an event file into a folder; says so once and stops if that fails.
+
+    Args:
+      purge_step: TensorBoard hides what an earlier file in the folder says of this step and later.
+    """
+
+    def __init__(self, folder: Path, *, purge_step: int | None):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2, summary_pb2
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        # The pid: two starts within one second would share a file name.
+        self._file: Any = EventsWriter(str(Path(folder) / "events"), f".{os.getpid()}")
+        if purge_step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(self._event(step=purge_step, session_log=start))
+
+    def add(self, step: int, scalars: dict[str, float]) -> None:
+        values = [
+            self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()
+        ]
+        self._write(self._event(step=step, summary=self._summary(value=values)))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._attempt(self._file.close)
+            self._file = None
+
+    def _write(self, event: Any) -> None:
+        if self._file is not None:
+            event.wall_time = time.time()
+            self._attempt(lambda: (self._file.write_event(event), self._file.flush()))
+
+    def _attempt(self, action: Any) -> None:
+        try:
+            action()
+        except OSError as error:
+            print(f"TensorBoard events are no longer written: {error.strerror}", file=sys.stderr)
+            self._file = None
+
+
+def open_board(folder: Path, *, purge_step: int | None) -> Board | None:
+    """A board, or None where tensorboardX (extra `tensorboard`) is not installed."""
+    try:
+        return Board(folder, purge_step=purge_step)
+    except ImportError:
+        return None
