@@ -15,8 +15,8 @@ import numpy as np
 from jaxfacs.synthface import raster
 from jaxfacs.synthface.heads import PARTS, Head
 
-WIDTH = 1024  # of the atlas; one turn of the head
-SKIN_ROWS, HAIR_ROWS, EYE_ROWS = 576, 64, 128
+WIDTH = 768  # of the atlas; one turn of the head, 14 texels a centimetre
+SKIN_ROWS, HAIR_ROWS, EYE_ROWS = 432, 64, 128
 HEIGHT = SKIN_ROWS + HAIR_ROWS + EYE_ROWS
 EYE_SPAN = np.deg2rad(75.0)  # angle from the optical axis at the rim of the eye patch
 IRIS_SPAN = np.deg2rad(29.0)  # of the iris, where the head does not say
@@ -37,7 +37,9 @@ class Canvas:
       masks: name -> float32 SKIN_ROWS×WIDTH, the head's masks drawn in the atlas.
       creases: labels of the crease maps, in order.
       crease_KHW3: float32 (slope along u, slope along v, depth) at intensity 5, coarser by
-        CREASE_SCALE.
+        CREASE_SCALE, cut to `window`.
+      window: the rows and columns of the crease maps outside which all are flat.
+      holes_V: 1 where the resting skin faces down or inwards (the nostril's hole), 0 on its wing.
       occlusion_V: float32, how much of the sky each vertex sees at rest, 0..1.
       part_V: uint8 part of each vertex (of its last triangle).
       axis_2: (x, z) of the cylinder.
@@ -49,6 +51,8 @@ class Canvas:
     masks: dict[str, np.ndarray]
     creases: tuple[str, ...]
     crease_KHW3: np.ndarray
+    window: tuple[slice, slice]
+    holes_V: np.ndarray
     occlusion_V: np.ndarray
     part_V: np.ndarray
     axis_2: np.ndarray
@@ -66,7 +70,7 @@ def canvas(head: Head) -> Canvas:
     skin = np.isin(part_V, (SKIN, HAIR))
     above_chin = skin & (vertices[:, 1] > corners[8, 1])
     axis = (vertices[above_chin].min(axis=0) + vertices[above_chin].max(axis=0))[[0, 2]] / 2
-    radius = np.linalg.norm(corners[30, [0, 2]] - axis)
+    radius = float(np.linalg.norm(corners[30, [0, 2]] - axis))
     texel_per_cm = WIDTH / (2 * np.pi * radius)
     x, z = vertices[:, 0] - axis[0], vertices[:, 2] - axis[1]
     uv = np.empty((len(vertices), 2), np.float32)
@@ -79,19 +83,38 @@ def canvas(head: Head) -> Canvas:
         uv[eye.vertices] = _eye_uv(vertices[eye.vertices] - eye.centre_3)
     plain = np.isin(part_V, (TEETH, MOUTH, LASHES))
     uv[plain] = (EYE_ROWS * 2, HEIGHT - EYE_ROWS / 2)
-    labels = tuple(head.wrinkles)
+    slopes = _slopes(creases, texel_per_cm * unit)
+    rows, columns = window = _window(slopes)
+    normals = vertex_normals(vertices, head.triangles_F3)
     return Canvas(
         uv_V2=uv,
         unit=unit,
         texel=texel_per_cm * unit,
         masks=masks,
-        creases=labels,
-        crease_KHW3=_slopes(creases, texel_per_cm * unit),
+        creases=tuple(head.wrinkles),
+        crease_KHW3=slopes[:, rows, columns].copy(),
+        window=window,
+        holes_V=np.clip(-normals[:, 1] * 1.6 - 0.2, 0, 1),
         occlusion_V=_sky(vertices, skin, unit),
         part_V=part_V,
         axis_2=axis,
         landmarks_68x2=uv[head.landmarks_68],
     )
+
+
+def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
+    """Unit normals, averaged over the triangles by area; float32 V×3."""
+    a, b, c = (vertices_V3[triangles_F3[:, k]] for k in range(3))
+    face = np.cross(b - a, c - a)
+    flat = triangles_F3.ravel()
+    total = np.stack(
+        [
+            np.bincount(flat, np.repeat(face[:, axis], 3), minlength=len(vertices_V3))
+            for axis in range(3)
+        ],
+        axis=1,
+    ).astype(np.float32)
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def _eye_uv(from_centre_N3: np.ndarray) -> np.ndarray:
@@ -143,6 +166,14 @@ def _slopes(creases: list[np.ndarray], texel: float) -> np.ndarray:
         out[..., 1] = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=0.1 / 8 / step_cm)
         out[..., 2] = np.maximum(-height, 0)
     return maps
+
+
+def _window(slopes_KHW3: np.ndarray) -> tuple[slice, slice]:
+    bent = np.abs(slopes_KHW3).max(axis=(0, 3), initial=0) > 1e-4
+    rows, columns = np.flatnonzero(bent.any(axis=1)), np.flatnonzero(bent.any(axis=0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _sky(vertices_V3: np.ndarray, skin_V: np.ndarray, unit: float) -> np.ndarray:

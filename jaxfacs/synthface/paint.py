@@ -59,10 +59,10 @@ def _cloud(rng: np.random.Generator, points_V3: np.ndarray) -> np.ndarray:
     """Smooth 3D noise of two sizes (3 cm and 1 cm) at points: V×2, about N(0, 1)."""
     value = np.zeros((len(points_V3), 2), np.float32)
     for column, length in ((0, 3.0), (1, 1.0)):
-        wave = rng.normal(size=(3, 24)) / length
-        phase = rng.uniform(0, 2 * np.pi, 24)
+        wave = rng.normal(size=(3, 12)) / length
+        phase = rng.uniform(0, 2 * np.pi, 12).astype(np.float32)
         value[:, column] = np.cos(points_V3 @ wave.astype(np.float32) + phase).sum(axis=1)
-    return value * np.sqrt(2 / 24).astype(np.float32)
+    return value * np.float32(np.sqrt(2 / 12))
 
 
 def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
@@ -84,7 +84,7 @@ def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     if look.lip_rgb is not None:
         red += look.lip_paint * (np.array(look.lip_rgb) - red)
     albedo = skin + lip[:, None] * (red - skin)
-    albedo *= 1 - 0.75 * masks["nostril"][:, None] ** 2 * _inside(head)[:, None]
+    albedo *= 1 - 0.75 * (masks["nostril"] ** 2 * sheet.holes_V)[:, None]
     rouge = (look.blush * 0.35 * masks["cheek"])[:, None]
     albedo *= 1 - rouge * np.array([0.05, 0.55, 0.45])
     upper = _above_eyes(head, sheet)
@@ -106,38 +106,18 @@ def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     return albedo.astype(np.float32), gloss.astype(np.float32)
 
 
-def _inside(head: Head) -> np.ndarray:
-    """1 where the resting skin faces down or inwards (the nostril's hole), 0 on its wing."""
-    normal = vertex_normals(head.vertices_V3, head.triangles_F3)
-    return np.clip(-normal[:, 1] * 1.6 - 0.2, 0, 1)
-
-
 def _above_eyes(head: Head, sheet: Canvas) -> np.ndarray:
     at, corners = head.vertices_V3, head.vertices_V3[head.landmarks_68]
     line = corners[[36, 39, 42, 45], 1].mean()
     return np.clip((at[:, 1] - line) / (0.3 * sheet.unit), 0, 1)
 
 
-def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
-    """Unit normals, averaged over the triangles by area; float32 V×3."""
-    a, b, c = (vertices_V3[triangles_F3[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    flat = triangles_F3.ravel()
-    total = np.stack(
-        [
-            np.bincount(flat, np.repeat(face[:, axis], 3), minlength=len(vertices_V3))
-            for axis in range(3)
-        ],
-        axis=1,
-    ).astype(np.float32)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-
-
 def _skin_detail(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndarray:
     """Pores, fine mottling and freckles as factors on the skin's colour."""
     shape = (SKIN_ROWS, WIDTH)
-    fine = rng.standard_normal(shape).astype(np.float32)
-    middle = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), 3) * 10
+    fine = rng.standard_normal(shape, np.float32)
+    coarse = rng.standard_normal((SKIN_ROWS // 4, WIDTH // 4), np.float32)
+    middle = cv2.resize(coarse, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_CUBIC)
     melanin = 0.035 * look.pores * fine + 0.03 * look.blotches * middle
     spots = np.zeros(shape, np.float32)
     face = sheet.landmarks_68x2
@@ -147,7 +127,7 @@ def _skin_detail(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndar
         radius = rng.uniform(0.04, 0.13) * sheet.texel
         _spot(spots, x, y, radius, rng.uniform(0.1, 0.45))
     spots = cv2.GaussianBlur(spots, (0, 0), 0.8)
-    return skin_rgb(melanin + spots, 0.25 * middle * 0.1 + 0.5 * spots) / skin_rgb(0.0, 0.0)
+    return skin_rgb(melanin + spots, 0.025 * middle + 0.5 * spots) / skin_rgb(0.0, 0.0)
 
 
 def _spot(image: np.ndarray, x: float, y: float, radius: float, value: float) -> None:
@@ -165,7 +145,7 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
     _blend(skin_HW3, _beard(rng, sheet, look), np.array(look.brow_rgb, np.float32) * 0.9 / base)
     line = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
     for first in (36, 42):
-        upper, lower = sheet.landmarks_68x2[first : first + 4], None
+        upper = sheet.landmarks_68x2[first : first + 4]
         lower = sheet.landmarks_68x2[[first + 3, first + 4, first + 5, first]]
         width = 0.10 + 0.14 * look.liner
         _line(line, upper, int(255 * min(1, 0.45 * look.lash + 0.5 * look.liner)), width, sheet)
@@ -175,7 +155,9 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
 
 
 def _blend(image_HW3: np.ndarray, cover_HW: np.ndarray, rgb: np.ndarray) -> None:
-    image_HW3 += cover_HW[..., None] * (rgb - image_HW3)
+    x, y, w, h = cv2.boundingRect((cover_HW > 0.004).astype(np.uint8))
+    part = image_HW3[y : y + h, x : x + w]
+    part += cover_HW[y : y + h, x : x + w, None] * (rgb.astype(np.float32) - part)
 
 
 def _line(image, points, value, width_cm, sheet) -> None:
@@ -261,8 +243,9 @@ def _beard(rng, sheet: Canvas, look: Look) -> np.ndarray:
         across, down = (u - middle[0]) / texel, (v - middle[1]) / texel - 0.1
         droop = down - 0.06 * across**2
         mask = mask * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
-    grain = rng.standard_normal((SKIN_ROWS, WIDTH)).astype(np.float32)
-    ragged = cv2.GaussianBlur(rng.standard_normal(grain.shape), (0, 0), 4).astype(np.float32)
+    grain = rng.standard_normal((SKIN_ROWS, WIDTH), np.float32)
+    coarse = rng.standard_normal((SKIN_ROWS // 8, WIDTH // 8), np.float32)
+    ragged = 0.07 * cv2.resize(coarse, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_CUBIC)
     if look.beard in ("full", "moustache"):
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7, sigmaY=2.5) * 3.2
         cover = np.clip((mask - 0.42 + 1.6 * ragged) / 0.5, 0, 1)

@@ -19,10 +19,10 @@ from jaxfacs.synthface.canvas import (
     SKIN_ROWS,
     WIDTH,
     Canvas,
+    vertex_normals,
 )
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.look import Look
-from jaxfacs.synthface.paint import vertex_normals
 
 HAIRY = ("short", "full", "long")
 PLAIN_UV = (EYE_ROWS * 2.0, HEIGHT - EYE_ROWS / 2)  # the white patch of the atlas

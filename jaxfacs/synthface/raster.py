@@ -1,7 +1,8 @@
 """A z-buffered triangle rasteriser in numpy, made for meshes whose triangles are a pixel or two.
 
-Triangles are sorted by the size of the box of pixel centres that they may cover, and every size
-is tested in one vectorised go, so nothing is gathered per candidate pixel. The depth test is one
+Small triangles are sorted by the size of the box of pixel centres that they may cover, and every
+size is tested in one vectorised go, so nothing is gathered per candidate pixel; of larger ones the
+covered stretch of each row is worked out, so that no pixel is tested in vain. The depth test is
 `np.maximum.at` over 64-bit keys: inverse depth in the upper half, triangle number in the lower.
 The answer is a triangle number per pixel (deferred shading); `barycentric` says where in it.
 """
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Boxes up to this many pixels a side get a batch of their own shape; larger ones share batches.
+# Up to this many pixels a side testing the whole box is cheapest; above it, row by row.
 _SMALL = 3
-_LARGE = (4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048)
-_BATCH_PIXELS = 1 << 18  # candidates tested at once: a few arrays of 1 MB, which the cache holds
+_SPAN_BATCH = 1 << 14  # large triangles at once, which bounds memory
+_SLACK = np.float32(1e-4)  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,24 +101,30 @@ def rasterize(
     table = np.stack([b_start, c_start, z_start, b_dx, c_dx, z_dx, b_dy, c_dy, z_dy])
 
     keys = np.zeros(height * width, np.int64)
-    for index, box_rows, box_columns in _batches(rows, columns):
-        # Offsets past a triangle's own box are harmless inside the picture: the weights reject
-        # them. Outside they would wrap to the next row, so those are rejected by hand.
-        t = table[:, index]
+    small = (rows <= _SMALL) & (columns <= _SMALL)
+    for index, box_rows, box_columns in _boxes(rows, columns, small):
+        # Every pixel of the boxes is tested; the boxes lie inside the picture.
+        t = table[:, index][:, :, None, None]
         dx = np.arange(box_columns, dtype=np.float32)
         dy = np.arange(box_rows, dtype=np.float32)[:, None]
-        t = t[:, :, None, None]
         weight_b = t[0] + t[3] * dx + t[6] * dy
         weight_c = t[1] + t[4] * dx + t[7] * dy
         inside = (weight_b >= 0) & (weight_c >= 0) & (weight_b + weight_c <= 1)
-        if box_rows > _SMALL or box_columns > _SMALL:
-            inside &= (dx < columns[index, None, None]) & (dy < rows[index, None, None])
         depth = np.broadcast_to(t[2] + t[5] * dx + t[8] * dy, inside.shape)[inside]
         offset = (np.arange(box_rows)[:, None] * width + np.arange(box_columns)).astype(np.int32)
         pixel = (first[index, None, None] + offset)[inside]
         triangle = np.broadcast_to(keep[index, None, None], inside.shape)[inside]
-        key = (np.maximum(depth, 1e-12).view(np.int32).astype(np.int64) << 32) | triangle
-        np.maximum.at(keys, pixel, key)
+        _keep_nearest(keys, pixel, depth, triangle)
+    large = np.flatnonzero(~small)
+    for start in range(0, len(large), _SPAN_BATCH):
+        index = large[start : start + _SPAN_BATCH]
+        (owner, row), (which, x) = _spans(table[:, index], rows[index], columns[index])
+        t = table[:, index[owner]]
+        start_depth = t[2] + t[8] * row
+        base = first[index[owner]] + row.astype(np.int32) * width
+        depth = start_depth.take(which) + t[5].take(which) * x.astype(np.float32)
+        pixel = base.take(which) + x
+        _keep_nearest(keys, pixel, depth, keep[index[owner]].take(which))
 
     pixel = np.flatnonzero(keys)
     found = keys[pixel]
@@ -161,25 +168,51 @@ def barycentric(
     return corner, weight
 
 
-def _batches(rows: np.ndarray, columns: np.ndarray):
-    """Yields (triangle indices, box rows, box columns): exact small boxes, then ever larger."""
-    small = (rows <= _SMALL) & (columns <= _SMALL)
+def _keep_nearest(keys, pixel_N, depth_N, triangle_N) -> None:
+    bits = np.maximum(depth_N, np.float32(1e-12)).view(np.int32).astype(np.int64)
+    np.maximum.at(keys, pixel_N, (bits << 32) | triangle_N)
+
+
+def _boxes(rows, columns, small):
+    """Yields (triangle indices, box rows, box columns) for each size of small box."""
     shape = np.where(small, rows * (_SMALL + 1) + columns, 0)
     order = np.argsort(shape, kind="stable").astype(np.int32)
     bounds = np.searchsorted(shape[order], np.arange((_SMALL + 1) ** 2 + 1))
     for r in range(1, _SMALL + 1):
         for c in range(1, _SMALL + 1):
             kind = r * (_SMALL + 1) + c
-            yield from _split(order[bounds[kind] : bounds[kind + 1]], r, c)
-    rest = order[: bounds[1]]
-    side = np.maximum(rows[rest], columns[rest])
-    lower = 0
-    for upper in _LARGE:
-        yield from _split(rest[(side > lower) & (side <= upper)], upper, upper)
-        lower = upper
+            if bounds[kind] < bounds[kind + 1]:
+                yield order[bounds[kind] : bounds[kind + 1]], r, c
 
 
-def _split(index: np.ndarray, rows: int, columns: int):
-    step = max(1, _BATCH_PIXELS // (rows * columns))
-    for start in range(0, len(index), step):
-        yield index[start : start + step], rows, columns
+def _spans(table, rows, columns):
+    """The covered stretch of every row of some triangles.
+
+    Each weight is affine in x, so weight >= 0 bounds x from one side; a row's stretch is where
+    the three bounds leave room.
+
+    Returns:
+      ((triangle, row) per stretch, (stretch, x) per pixel).
+    """
+    owner = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
+    ends = np.cumsum(rows)
+    row = np.arange(len(owner), dtype=np.int32) - np.repeat(ends - rows, rows).astype(np.int32)
+    row = row.astype(np.float32)
+    b_dx, c_dx = table[3].take(owner), table[4].take(owner)
+    b = table[0].take(owner) + table[6].take(owner) * row
+    c = table[1].take(owner) + table[7].take(owner) * row
+    low = np.zeros(len(owner), np.float32)
+    high = (columns - 1).astype(np.float32).take(owner)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for weight, slope in ((b, b_dx), (c, c_dx), (1 - b - c, -b_dx - c_dx)):
+            bound = -weight / slope
+            np.maximum(low, bound, out=low, where=slope > 0)
+            np.minimum(high, bound, out=high, where=slope < 0)
+            high[(slope == 0) & (weight < 0)] = -1
+    # A hair of slack, so that rounding leaves no gap between neighbours.
+    low = np.ceil(np.minimum(low, 1e6) - _SLACK).astype(np.int32)
+    count = np.maximum(np.floor(np.maximum(high, -1) + _SLACK).astype(np.int32) - low + 1, 0)
+    which = np.repeat(np.arange(len(owner), dtype=np.int32), count)
+    before = np.cumsum(count) - count
+    x = np.arange(len(which), dtype=np.int32) - (before - low).astype(np.int32).take(which)
+    return (owner, row), (which, x)

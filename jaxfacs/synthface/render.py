@@ -77,7 +77,6 @@ class Stage:
     lashes_L3: np.ndarray
     lash_V: np.ndarray
     atlas_HW3: np.ndarray
-    window: tuple[slice, slice]
     creases_HW3: np.ndarray
     background_HW3: np.ndarray
     tables: shade.Materials
@@ -138,7 +137,7 @@ def prepare(
         material.append(np.full(len(prop.triangles_M3), kind, np.uint8))
         ragged.append(np.full(len(prop.triangles_M3), prop.edge_N is not None))
         two_sided.append(np.full(len(prop.triangles_M3), prop.two_sided))
-        prop_normals.append(painting.vertex_normals(prop.vertices_N3, prop.triangles_M3))
+        prop_normals.append(canvases.vertex_normals(prop.vertices_N3, prop.triangles_M3))
         total += len(rows)
     triangles, material = np.concatenate(triangles), np.concatenate(material)
     marks = neutral_V3[head.landmarks_68]
@@ -151,7 +150,6 @@ def prepare(
     if shrink > 1.2:
         rows = canvases.HEIGHT - canvases.EYE_ROWS
         atlas[:rows] = cv2.GaussianBlur(atlas[:rows], (0, 0), 0.45 * shrink)
-    window = _crease_window(sheet)
     cavity = np.isin(material, (MOUTH, TEETH))
     return Stage(
         head=head,
@@ -170,13 +168,12 @@ def prepare(
         ragged_S=np.flatnonzero(np.concatenate(ragged)).astype(np.int32),
         attributes_VC=np.concatenate(table),
         smooth=_smoothing(head.triangles_F3[np.isin(head.part_F, (SKIN, canvases.HAIR))]),
-        resting_V3=painting.vertex_normals(neutral_V3, head.triangles_F3),
+        resting_V3=canvases.vertex_normals(neutral_V3, head.triangles_F3),
         eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
         lashes_L3=head.triangles_F3[head.part_F == LASHES],
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
         atlas_HW3=atlas,
-        window=window,
-        creases_HW3=_resting_creases(sheet, window, look.age),
+        creases_HW3=_resting_creases(sheet, look.age),
         background_HW3=scene.background(view, fine),
         tables=_tables(),
         focal=float(view.fill * fine * distance / height),
@@ -484,7 +481,7 @@ def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
 
 def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     """Bends normals into the creases and darkens the furrows, in place."""
-    rows, columns = stage.window
+    rows, columns = stage.sheet.window
     at = uv_N2 * np.float32(1 / canvases.CREASE_SCALE)
     at -= np.array([columns.start, rows.start], np.float32)
     bump = shade.look_up(_creases(stage, wrinkles), at)
@@ -494,33 +491,21 @@ def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     open_N[where] *= np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
 
 
-def _crease_window(sheet: Canvas) -> tuple[slice, slice]:
-    """Rows and columns of the crease maps outside which all of them are flat."""
-    any_HW = np.zeros(sheet.crease_KHW3.shape[1:3], bool)
-    for one in sheet.crease_KHW3:
-        any_HW |= (np.abs(one) > 1e-4).any(axis=-1)
-    rows, columns = np.flatnonzero(any_HW.any(axis=1)), np.flatnonzero(any_HW.any(axis=0))
-    if not len(rows):
-        return slice(0, 1), slice(0, 1)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _resting_creases(sheet: Canvas, window: tuple[slice, slice], age: float) -> np.ndarray:
-    rows, columns = window
+def _resting_creases(sheet: Canvas, age: float) -> np.ndarray:
+    rows, columns = sheet.window
     total = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), np.float32)
     for label, one in zip(sheet.creases, sheet.crease_KHW3, strict=True):
-        total += np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age) * one[rows, columns]
+        total += np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age) * one
     return total
 
 
 def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:
     """The crease map of this moment, inside the stage's window."""
     total = stage.creases_HW3.copy()
-    rows, columns = stage.window
     for label, one in zip(stage.sheet.creases, stage.sheet.crease_KHW3, strict=True):
         on = max(wrinkles.get(label, 0.0), wrinkles.get(label.lstrip("LR"), 0.0))
         if on > 0.01:
-            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.look.age)) * one[rows, columns]
+            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.look.age)) * one
     return total
 
 

@@ -171,7 +171,8 @@ def photograph(image_HW3: np.ndarray, scene: Scene, frame: int) -> np.ndarray:
     image_HW3 = cv2.add(image_HW3, np.broadcast_to(noise, image_HW3.shape), dtype=cv2.CV_8U)
     if scene.jpeg:
         _, data = cv2.imencode(".jpg", image_HW3, [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg])
-        image_HW3 = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        # OpenCV reads the channels as BGR; back and forth they keep their order.
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return image_HW3
 
 

@@ -123,7 +123,8 @@ def look_up(image_HWC: np.ndarray, uv_N2: np.ndarray) -> np.ndarray:
     grid = np.zeros((rows * 512, 2), np.float32)
     grid[:n] = uv_N2
     grid = grid.reshape(rows, 512, 2)
-    out = cv2.remap(image_HWC, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    no_map = np.empty(0, np.float32)  # both coordinates are in `grid`
+    out = cv2.remap(image_HWC, grid, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return out.reshape(rows * 512, -1)[:n]
 
 
