@@ -218,6 +218,8 @@ def nose_wrinkler(k: Skin) -> np.ndarray:
         k.at(2.0, -1.3, 0.9, 0.4), outwards=0.22
     )
     d += k.push(k.at(1.5, -4.3, 0.4, 0.4), out=0.12)
+    folds = np.cos(2 * np.pi * (k.y + 1.5 + 0.5 * k.x) / 0.56) * smoothstep(k.x, 1.5, 0.7)
+    d -= k.push(folds * smoothstep(k.y, -1.9, -1.4) * smoothstep(k.y, 0.5, 0.1), outwards=0.10)
     return d + _furrow(k, 0.16, -3.8, -6.2) + _lids(k, upper_cm=-0.08, lower_cm=0.16)
 
 

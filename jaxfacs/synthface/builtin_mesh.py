@@ -144,6 +144,7 @@ def _edge_length(points_N2: np.ndarray) -> np.ndarray:
     mouth = np.hypot(np.maximum(np.abs(x) - 1.6, 0), y + 7.2)
     nose = np.hypot(np.maximum(np.abs(x) - 1.1, 0), y + 4.45)
     brow = np.hypot(np.maximum(np.abs(x - 2.9) - 1.9, 0), y - 2.1)
+    bridge = np.hypot(np.maximum(np.abs(x) - 1.2, 0), np.maximum(np.abs(y + 0.6) - 1.0, 0))
     face = np.hypot(np.maximum(np.abs(x) - 4.0, 0) / 1.2, np.maximum(np.abs(y + 2.5) - 7.5, 0))
     length = 0.34 + 0.18 * face
     for distance, least, flat in (
@@ -151,6 +152,7 @@ def _edge_length(points_N2: np.ndarray) -> np.ndarray:
         (mouth, 0.17, 0.7),
         (nose, 0.16, 0.5),
         (brow, 0.23, 0.3),
+        (bridge, 0.21, 0.3),
     ):
         length = np.minimum(length, least + 0.14 * np.maximum(distance - flat, 0))
     length = np.minimum(

@@ -95,8 +95,10 @@ def creases(k: Skin) -> dict[str, np.ndarray]:
         -0.5 * ((y - 1.9) / 0.65) ** 2
     )
     under_eye = -bump(x, y, 3.1, -1.12, 1.2, 0.12, 5) + 0.6 * bump(x, y, 3.1, -0.80, 1.0, 0.14)
-    root = _lines(y + 0.4, 0.42, 3) * np.exp(-0.5 * (x / 0.85) ** 2)
-    bunny = np.cos((y + 0.9 + 0.8 * (x - 0.8)) * 9.0) * bump(x, y, 1.05, -1.1, 0.4, 0.6)
+    root = _lines(y + 1.5, 0.52, 4) * np.exp(-0.5 * (x / 0.95) ** 4)
+    bunny = -np.cos((y + 0.9 + 0.8 * (x - 0.8)) * 2 * np.pi / 0.62) * bump(
+        x, y, 1.15, -1.1, 0.45, 0.75
+    )
     chin = np.cos(x * 7.0 + 0.5 * np.sin(y * 9.0)) * np.cos(y * 6.5) * bump(x, y, 0, -9.8, 1.1, 0.8)
     bracket = x - 3.15 - 0.25 * ((y + 7.2) / 1.0) ** 2
     comma = np.exp(-0.5 * ((y + 7.2) / 0.8) ** 2) * (
@@ -116,14 +118,14 @@ def creases(k: Skin) -> dict[str, np.ndarray]:
         "4": glabella - 0.7 * bump(x, y, 0, 0.75, 0.9, 0.12),
         "6": 0.8 * fan + 0.6 * under_eye,
         "7": 0.6 * under_eye,
-        "9": 0.7 * root + 0.6 * bunny + 0.7 * fold * smoothstep(y, -6.6, -5.6),
+        "9": 1.0 * root + 1.0 * bunny + 0.7 * fold * smoothstep(y, -6.6, -5.6),
         "10": fold * smoothstep(y, -7.4, -6.0),
         "11": fold * smoothstep(y, -6.6, -5.4),
         "12": 0.9 * fold + 0.35 * fan + 0.4 * comma,
         "14": comma,
         "15": below_corner + 0.4 * chin_fold,
         "16": 0.5 * chin_fold,
-        "17": 0.55 * chin + 0.7 * chin_fold,
+        "17": 0.9 * chin + 0.7 * chin_fold,
         "18": 0.5 * lip_lines,
         "20": 0.7 * comma,
         "23": 0.35 * lip_lines,
