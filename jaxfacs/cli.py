@@ -9,39 +9,19 @@ from jaxfacs.errors import UserError
 
 # command words -> (module, function, one line of help). Order is the order of a project's life.
 COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
-    ("data", "list"): ("jaxfacs.data.commands", "list_builders", "the datasets that can be built"),
-    ("data", "build"): (
-        "jaxfacs.data.commands",
-        "build",
-        "a dataset as shipped -> sharded records",
-    ),
-    ("data", "show"): (
-        "jaxfacs.data.commands",
-        "show",
-        "print and plot what a record folder holds",
-    ),
-    ("data", "download"): ("jaxfacs.data.commands", "download", "fetch what owners publish openly"),
-    ("train",): ("jaxfacs.train.command", "train", "train from a config; the same command resumes"),
-    ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a trained checkpoint"),
+    ("data", "list"): ("jaxfacs.data.commands", "list_builders", "datasets that can be built"),
+    ("data", "build"): ("jaxfacs.data.commands", "build", "a dataset as shipped -> records"),
+    ("data", "show"): ("jaxfacs.data.commands", "show", "print and plot what records hold"),
+    ("data", "download"): ("jaxfacs.data.commands", "download", "fetch what is published openly"),
+    ("train",): ("jaxfacs.train.command", "train", "train a config; the same command resumes"),
+    ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a checkpoint"),
     ("export",): ("jaxfacs.convert.command", "export", "a checkpoint -> one file for inference"),
-    ("predict",): (
-        "jaxfacs.infer.command",
-        "predict",
-        "films, pictures, folders -> AUs and emotions",
-    ),
-    ("emotions", "fit"): (
-        "jaxfacs.train.emotions",
-        "fit",
-        "fit an AU-to-emotion table on records",
-    ),
+    ("predict",): ("jaxfacs.infer.command", "predict", "films, pictures -> AUs and emotions"),
+    ("emotions", "fit"): ("jaxfacs.train.emotions", "fit", "fit an AU-to-emotion table"),
     ("emotions", "show"): ("jaxfacs.emotion.command", "show", "draw an AU-to-emotion table"),
     ("bench", "depthwise"): ("jaxfacs.bench.depthwise", "main", "the 3D depthwise convolution"),
     ("bench", "step"): ("jaxfacs.bench.step", "main", "one training step against PyTorch"),
-    ("bench", "input"): (
-        "jaxfacs.bench.input",
-        "main",
-        "the input pipeline against a plain decode",
-    ),
+    ("bench", "input"): ("jaxfacs.bench.input", "main", "the input pipeline, a plain decode"),
     ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
 }
 
