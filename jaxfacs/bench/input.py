@@ -32,7 +32,8 @@ def main(
 
     Each row is the median of interleaved repeats, beside a plain loop in one thread that reads the
     same records and decodes their JPEGs, and does nothing else. Bytes are those of the uint8 frames
-    that a batch holds, which is what goes to the device.
+    that a batch holds, which is what goes to the device. Frames per second of processor time tell
+    the cost where other programs are running too; those of worker processes are not seen.
 
     Args:
       source: record folder; without it a set of noisy pictures is made for the purpose.
@@ -59,27 +60,30 @@ def main(
             runs[f"pipeline, {n} thread(s), augmented"] = _batches(replace(config, threads=n))
         for n in workers:
             runs[f"pipeline, {n} worker(s), augmented"] = _batches(replace(config, workers=n))
-        rates = {name: [] for name in runs}
+        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for _ in range(repeats):
             for name, draw in runs.items():
                 rates[name].append(_rate(draw, seconds))
-    base = float(np.median(rates["plain decode, one thread"]))
+    base = float(np.median([wall for wall, _ in rates["plain decode, one thread"]]))
     cores = len(os.sched_getaffinity(0))
     print(f"{frames}×{size}×{size} clips, batches of {batch_size}, {cores} cores")
-    print(f"{'':<42}{'frames/s':>10}{'MB/s':>8}{'ratio':>8}")
+    print(f"{'':<42}{'frames/s':>10}{'MB/s':>8}{'ratio':>8}{'frames/CPU s':>14}")
     for name, measured in rates.items():
-        rate = float(np.median(measured))
-        print(f"{name:<42}{rate:>10.0f}{rate * frame_bytes / 1e6:>8.0f}{rate / base:>8.2f}")
+        wall, cpu = np.median(measured, axis=0)
+        print(
+            f"{name:<42}{wall:>10.0f}{wall * frame_bytes / 1e6:>8.0f}{wall / base:>8.2f}"
+            f"{'-' if 'worker' in name else f'{cpu:.0f}':>14}"
+        )
 
 
-def _rate(draw: Callable[[], int], seconds: float) -> float:
-    """Frames a second of `draw`, which returns how many frames it gave."""
+def _rate(draw: Callable[[], int], seconds: float) -> tuple[float, float]:
+    """Frames for each second of the clock and of the processor; `draw` says how many it gave."""
     draw()  # what was decoded ahead while others were measured does not count
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     done = 0
     while (elapsed := time.perf_counter() - start) < seconds:
         done += draw()
-    return done / elapsed
+    return done / elapsed, done / max(time.process_time() - cpu, 1e-9)
 
 
 def _plain(opened: RecordSet, frames: int) -> Callable[[], int]:

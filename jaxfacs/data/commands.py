@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from jaxfacs import facs
 from jaxfacs.data.builders import BUILDERS
 from jaxfacs.errors import UserError
 
@@ -56,6 +57,7 @@ def show(
     from jaxfacs.data import records, show
 
     opened = records.open_set(folder, verify=verify)
+    aus = tuple(facs.parse_label(label) for label in aus)
     print(show.text(opened, aus=aus))
     if out is not None:
         for path in show.plots(opened, out, aus=aus):

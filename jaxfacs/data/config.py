@@ -70,7 +70,7 @@ class DataConfig:
       batch_size: clips of one global batch, over all processes.
       augment: random changes in training.
       balance: share of training clips drawn by the rarity of their AUs instead of in turn, 0–1.
-      threads: that decode and transform, in each process.
+      threads: that decode and transform, in each process; each prepares one batch at a time.
       workers: extra processes that do so; 0 is best unless many cores wait on Python.
       seed: of order and augmentation.
     """

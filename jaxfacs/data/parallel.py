@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -65,6 +66,7 @@ def _start(setup: Callable[[], object] | None) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells us
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if setup is not None:
         setup()

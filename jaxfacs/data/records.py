@@ -3,6 +3,8 @@
 import bisect
 import json
 import threading
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +101,12 @@ class RecordSet:
         Returns int32 `length_N`, `subject_N` (place in `subject_names`) and `emotion_N` of the N
         records, and int8 `occurrence_FA` of all their frames one after the other.
         """
-        self.require_split(split)
-        with np.load(self.path / f"index-{split}.npz") as file:
-            return dict(file)
+        path = self.path / f"index-{self.require_split(split)}.npz"
+        try:
+            with np.load(path) as file:
+                return dict(file)
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{path} is damaged ({error}); copy the set again") from error
 
     def statistics(self, split: str, *, aus: Sequence[str] = ()) -> Statistics:
         """Counts per AU over every frame of a split, on the list `aus` (empty: the set's own)."""
@@ -129,6 +134,8 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
       UserError: not a record folder, a newer format, a shard missing, cut short or changed, or a
         subject in two splits.
     """
+    if not str(path):
+        raise UserError("no record folder was given; set data.source")
     path = Path(path)
     try:
         card = json.loads((path / LABELS).read_text())

@@ -72,7 +72,7 @@ def writing(out: str | Path, info: SetInfo) -> Iterator["SetWriter"]:
       UserError: `out` exists and is not empty, another build is writing it, the disk is full, a
         subject is in two splits, or nothing was written.
     """
-    out = Path(out)
+    out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not empty; choose another --out or remove it")
     partial = out.with_name(out.name + ".incomplete")
@@ -248,6 +248,7 @@ def _finish(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
         raise UserError("no clip was made, so there is no set to write")
     refuse_overlap({name: {row[1] for row in split.clips} for name, split in splits.items()})
     subjects = sorted({row[1] for split in splits.values() for row in split.clips})
+    number_of = {subject: i for i, subject in enumerate(subjects)}
     card: dict[str, Any] = {}
     for name, split in splits.items():
         split.close()
@@ -255,7 +256,7 @@ def _finish(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
         np.savez_compressed(
             folder / f"index-{name}.npz",
             length_N=np.array([row[0] for row in split.clips], np.int32),
-            subject_N=np.array([subjects.index(row[1]) for row in split.clips], np.int32),
+            subject_N=np.array([number_of[row[1]] for row in split.clips], np.int32),
             emotion_N=np.array([row[2] for row in split.clips], np.int32),
             occurrence_FA=np.concatenate(split.occurrence),
         )
@@ -345,8 +346,13 @@ def refuse_overlap(subjects: Mapping[str, Collection[str]]) -> None:
 
 def _claim(partial: Path) -> IO[str]:
     """Makes the folder for a build, clearing what a killed one left; the lock lives with us."""
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = open(partial / "lock", "w")  # noqa: SIM115 (held until the build ends)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = open(partial / "lock", "w")  # noqa: SIM115 (held until the build ends)
+    except OSError as error:
+        raise UserError(
+            f"{partial} cannot be made ({error.strerror}); choose another --out"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -86,6 +86,6 @@ def test_bench_input_prints_a_table(capsys, small_set):
     )  # fmt: skip
     assert code == 0
     rows = out.splitlines()
-    assert "plain decode, one thread" in rows[2] and rows[2].split()[-1] == "1.00"
+    assert "plain decode, one thread" in rows[2] and rows[2].split()[-2] == "1.00"
     assert len(rows) == 3 + 4
     assert all(float(row.split()[-1]) > 0 for row in rows[2:])

@@ -285,3 +285,21 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path):
     assert "UserError: the disk of" in error, error
     assert list(tmp_path.iterdir()) == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000  # the limit was the child's
+
+
+def test_a_place_where_no_folder_can_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be made.*--out"):
+        plain.write(tmp_path / "file" / "s")
+
+
+def test_a_damaged_index_is_named(copy):
+    path = copy / "index-train.npz"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(UserError, match=r"index-train\.npz is damaged"):
+        records.open_set(copy).statistics("train")
+
+
+def test_no_folder_given():
+    with pytest.raises(UserError, match=r"set data\.source"):
+        records.open_set("")
