@@ -69,31 +69,48 @@ def face_crops(
       frames: uint8 RGB, in order, of one take.
       settings: detector, margin, size.
       known: boxes where the face is known to be, in the terms of the detector (the Haar cascade's
-        square). The detected face is the one that overlaps it; where the detector misses, the
-        known box is used and `found` is false. Without it the face is the largest of the first
-        frame that has one, and followed from there.
+        square). The detected face is the one that overlaps it. Where the detector misses, `found`
+        is false and the known box is used, off by as much as it was when the face was last found,
+        so that the crop does not jump. Without `known` the face is the largest of the first frame
+        that has one, followed from there; when it is lost, the largest again.
     """
+    size, margin = settings.size, settings.margin
     known_boxes = iter(known) if known is not None else None
     step = None if settings.detector == NO_DETECTOR else follower(_detector(settings.detector))
     followed: int | None = None
+    offset_3 = np.array([0.0, 0.0, 1.0])
     for frame in frames:
         truth = next(known_boxes) if known_boxes is not None else None
         if step is None:
             whole = np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32)
-            box, margin = (whole, 0.0) if truth is None else (truth, settings.margin)
-            yield _cut(frame, box, margin, settings.size, found=False)
+            box, margin = (whole, 0.0) if truth is None else (truth, margin)
+            yield _cut(frame, box, margin, size, found=False)
             continue
         faces = step(frame)
         if truth is not None:
             faces = [item for item in faces if overlap(item[1].box_4, truth) > 0.3]
         chosen = next((item for item in faces if item[0] == followed), faces[0] if faces else None)
         if chosen is not None:
-            followed = chosen[0]
-            yield _cut(frame, chosen[1].box_4, settings.margin, settings.size, found=True)
+            followed, face = chosen
+            if truth is not None:
+                offset_3 = _offset(truth, face.box_4)
+            yield _cut(frame, face.box_4, margin, size, found=True)
         elif truth is not None:
-            yield _cut(frame, truth, settings.margin, settings.size, found=False)
+            yield _cut(frame, _moved(truth, offset_3), margin, size, found=False)
         else:
             yield None
+
+
+def _offset(known_4: np.ndarray, found_4: np.ndarray) -> np.ndarray:
+    """Shift of the centre (x, y) in sides of the known square, and the ratio of the sides."""
+    shift_2 = found_4[:2] + found_4[2:] / 2 - known_4[:2] - known_4[2:] / 2
+    return np.array([*(shift_2 / known_4[2]), found_4[2] / known_4[2]])
+
+
+def _moved(known_4: np.ndarray, offset_3: np.ndarray) -> np.ndarray:
+    side = known_4[2] * offset_3[2]
+    centre_2 = known_4[:2] + known_4[2:] / 2 + known_4[2] * offset_3[:2]
+    return np.array([*(centre_2 - side / 2), side, side], np.float32)
 
 
 def _cut(
