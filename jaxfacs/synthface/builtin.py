@@ -2,8 +2,9 @@
 
 `head()` builds it in about a second and keeps it for the life of the process. The resting surface
 is in `builtin_surface`, its triangles in `builtin_mesh`, eyes and mouth in `builtin_parts`, all of
-it joined in `builtin_body`; the muscle actions are in `builtin_actions`, what people differ in is
-in `builtin_people`, masks, creases and landmarks are in `builtin_paint`.
+it joined in `builtin_body`. The table of muscle actions is in `builtin_actions`, written out in
+`builtin_upper` and `builtin_lower` in the terms of `builtin_skin`; what people differ in is in
+`builtin_people`; masks, creases and landmarks are in `builtin_paint`.
 """
 
 import functools
@@ -17,6 +18,9 @@ from jaxfacs.synthface import builtin_people as people
 from jaxfacs.synthface import builtin_surface as surface
 from jaxfacs.synthface import heads
 from jaxfacs.synthface.builtin_body import Body, body
+from jaxfacs.synthface.builtin_lower import turn_jaw
+from jaxfacs.synthface.builtin_skin import Skin
+from jaxfacs.synthface.builtin_upper import upper_lid
 
 
 @functools.cache
@@ -24,7 +28,7 @@ def head() -> heads.Head:
     """The built-in head. Takes about a second at the first call; do not write to its arrays."""
     whole = body()
     at = whole.vertices_V3
-    k = actions.Skin(at, whole.below_V, _outwards(at), whole.v_V)
+    k = Skin(at, whole.below_V, _outwards(at), whole.v_V)
     skin = whole.of("skin")
     return heads.Head(
         name="builtin",
@@ -63,7 +67,7 @@ def _outwards(at_V3: np.ndarray) -> np.ndarray:
 
 def _carry(whole: Body, moved_V3: np.ndarray, jaw_degrees: float = 0.0) -> np.ndarray:
     """Lets the pieces move with the skin and the jaw; float32."""
-    jaw = actions.turn_jaw(whole.vertices_V3, jaw_degrees) * whole.jaw_V[:, None]
+    jaw = turn_jaw(whole.vertices_V3, jaw_degrees) * whole.jaw_V[:, None]
     held = np.where(whole.bind_V[:, None] >= 0, moved_V3[whole.bind_V], 0)
     follow = whole.follow_V[:, None]
     moved = np.where(whole.of("skin")[:, None], moved_V3, follow * held + (1 - follow) * jaw)
@@ -81,29 +85,27 @@ def _sides(au: str, both_VC: np.ndarray, x_V: np.ndarray) -> Iterator[tuple[str,
     yield f"R{au}", both_VC * (1 - left)
 
 
-def _on_both_sides(
-    field: Callable[[actions.Skin], np.ndarray], k: actions.Skin, x_V: np.ndarray
-) -> np.ndarray:
+def _on_both_sides(field: Callable[[Skin], np.ndarray], k: Skin, x_V: np.ndarray) -> np.ndarray:
     moved = field(k)
     moved[:, 0] *= np.where(np.abs(x_V) < 1e-9, 0, k.sign)
     return moved
 
 
-def _shapes(whole: Body, k: actions.Skin) -> Iterator[tuple[str, np.ndarray]]:
+def _shapes(whole: Body, k: Skin) -> Iterator[tuple[str, np.ndarray]]:
     x = whole.vertices_V3[:, 0]
     for au, (field, _) in actions.ACTIONS.items():
         for label, moved in _sides(au, _on_both_sides(field, k, x), x):
             yield label, _carry(whole, moved, actions.JAW_DEG.get(au, 0.0))
 
 
-def _correctives(whole: Body, k: actions.Skin) -> Iterator[heads.Corrective]:
+def _correctives(whole: Body, k: Skin) -> Iterator[heads.Corrective]:
     x = whole.vertices_V3[:, 0]
     for (first, second), field in actions.PRODUCTS.items():
         for label, moved in _sides(first, _on_both_sides(field, k, x), x):
             yield heads.Corrective((label, label[0] + second), _carry(whole, moved))
 
 
-def _gaze_shapes(whole: Body, k: actions.Skin) -> Iterator[tuple[str, np.ndarray]]:
+def _gaze_shapes(whole: Body, k: Skin) -> Iterator[tuple[str, np.ndarray]]:
     x = whole.vertices_V3[:, 0]
     for way, field in actions.GAZE.items():
         for side, own in (("L", x > 0), ("R", x < 0)):
@@ -126,16 +128,15 @@ def _eyes(whole: Body) -> tuple[heads.Eye, heads.Eye]:
     return right, left
 
 
-def _lid_closer(
-    whole: Body, k: actions.Skin
-) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], None]:
+def _lid_closer(whole: Body, k: Skin) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], None]:
     """Makes closing lids meet on every face: people's apertures differ, the shape of 43 does not.
 
-    What is left of the gape is taken from the upper lid in proportion to the square of 43, and
-    the lid keeps its distance from the centre of the eye.
+    What is left of the gape is taken from the upper lid in proportion to 43⁴, so that it does not
+    show before they are nearly shut; where several actions drive the lids through each other, the
+    upper one is held back. The lid keeps its distance from the centre of the eye.
     """
     sides = []
-    weight, t = actions.upper_lid(k)
+    weight, t = upper_lid(k)
     bound = whole.of("lid_margin", "lashes")
     weight[bound], t[bound] = weight[whole.bind_V[bound]], t[whole.bind_V[bound]]
     weight *= whole.of("skin") | bound
@@ -151,15 +152,16 @@ def _lid_closer(
 
     def close(posed_TV3: np.ndarray, weight_by_label: Mapping[str, np.ndarray]) -> None:
         for label, upper, lower, lid, share, low, part, rim in sides:
-            shut = np.clip(weight_by_label.get(label, np.zeros(1)), 0, 1) ** 2
-            if not shut.any():
-                continue
+            shut = np.clip(weight_by_label.get(label, np.zeros(1)), 0, 1) ** 4
             gape = posed_TV3[:, upper, 1] - posed_TV3[:, lower, 1]
+            if not shut.any() and gape.min() >= 0:
+                continue
+            gape *= np.where(gape < 0, 1, shut[:, None])
             left_over = gape[:, low] * (1 - part) + gape[:, low + 1] * part
             centre = posed_TV3[:, rim].mean(axis=1, keepdims=True)
             ray = posed_TV3[:, lid] - centre
             distance = np.linalg.norm(ray, axis=-1, keepdims=True)
-            ray[..., 1] -= shut[:, None] * share * left_over
+            ray[..., 1] -= share * left_over
             ray *= distance / np.maximum(np.linalg.norm(ray, axis=-1, keepdims=True), 1e-6)
             posed_TV3[:, lid] = centre + ray
 

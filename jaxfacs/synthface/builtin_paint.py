@@ -4,8 +4,8 @@ import numpy as np
 
 from jaxfacs.synthface import builtin_parts as parts
 from jaxfacs.synthface import builtin_surface as surface
-from jaxfacs.synthface.builtin_actions import Skin
 from jaxfacs.synthface.builtin_body import Body
+from jaxfacs.synthface.builtin_skin import Skin
 from jaxfacs.synthface.builtin_surface import bump, smoothstep
 
 BROW_X = np.array([0.95, 1.6, 2.6, 3.8, 5.05])

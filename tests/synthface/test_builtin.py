@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxfacs.synthface import builtin, builtin_parts, heads
+from jaxfacs.synthface import builtin, builtin_parts, builtin_people, heads
 
 # iBUG indices; "left" is the subject's left, at +x.
 BROW_INNER, BROW_OUTER = (21, 22), (18, 25)
@@ -54,6 +54,10 @@ def moved(head, label: str, intensity: float = 5.0) -> np.ndarray:
 
 def mean(displacement: np.ndarray, marks, axis: int) -> float:
     return float(displacement[list(marks), axis].mean())
+
+
+def people_mode(name: str) -> int:
+    return [field.__name__ for field, _ in builtin_people.MODES].index(name)
 
 
 def outward(displacement: np.ndarray) -> float:
@@ -332,6 +336,14 @@ def test_43_closes_the_eyes_of_everybody(head, seed):
         gape = rest[upper, 1] - rest[lower, 1]
         assert gape > 0.4
         assert abs(shut[upper, 1] - shut[lower, 1]) < 0.1 * gape
+
+
+def test_lids_do_not_pass_through_each_other(head):
+    weights = np.zeros(len(head.identity_M_V3))
+    weights[people_mode("_lid_opening")] = -2.5
+    squint = heads.landmarks_of(head, heads.deform(head, {"43": 3.5, "7": 5, "6": 5}, weights))
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        assert squint[upper, 1] - squint[lower, 1] > -0.02
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 4, 5])
