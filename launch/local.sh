@@ -70,7 +70,7 @@ while ((left > 0)); do
   ended=
   wait -n -p ended "${pids[@]}"
   status=$?
-  [[ -n $ended ]] || continue # a signal woke us
+  [[ -n ${ended:-} ]] || continue # a signal woke us
   for i in "${!pids[@]}"; do
     [[ ${pids[i]} == "$ended" ]] && index=$i && unset "pids[i]"
   done
