@@ -132,7 +132,7 @@ def bump(x, y, cx, cy, sx, sy, tilt_deg: float = 0.0) -> np.ndarray:
 
 # --- the eye -------------------------------------------------------------------------------
 
-EYE = np.array([3.15, 0.0, 6.72])  # centre of the left eyeball
+EYE = np.array([3.15, 0.0, 7.05])  # centre of the left eyeball
 EYE_RADIUS = 1.22
 INNER_CANTHUS, OUTER_CANTHUS = np.array([1.68, -0.14]), np.array([4.58, 0.12])
 _LID_SEMI = (1.62, 1.34, 1.36)  # half axes of the ellipsoid that the lids lie on
