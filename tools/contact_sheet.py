@@ -11,7 +11,6 @@ and scenes at rest instead; `--size` and `--aus` zoom in.
 import argparse
 import dataclasses
 import os
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -47,7 +46,7 @@ def main() -> None:
 def actions(head: heads.Head, options: argparse.Namespace) -> np.ndarray:
     """One row an action; for each person: rest, then the intensities."""
     levels = [float(level) for level in options.intensities.split(",")]
-    stages = [person(head, options.seed + i, options.size) for i in range(options.identities)]
+    stages = [person(head, options.seed, i, options.size) for i in range(options.identities)]
     rows = []
     for text in options.aus.split(","):
         cells = []
@@ -79,27 +78,36 @@ def people(head: heads.Head, options: argparse.Namespace) -> np.ndarray:
     return np.vstack([np.hstack(cells[i : i + across]) for i in range(0, len(cells), across)])
 
 
-def person(head: heads.Head, seed: int, size: int) -> tuple[np.ndarray, render.Stage]:
-    """Somebody in plain light, without what hides the face."""
-    rng = np.random.default_rng(seed)
+def person(head: heads.Head, seed: int, number: int, size: int) -> tuple[np.ndarray, render.Stage]:
+    """Somebody in plain light, without what hides the face; tones alternate."""
+    rng = np.random.default_rng((seed, number))
     weights = rng.normal(0, 0.8, len(head.identity_M_V3))
-    look = dataclasses.replace(sample_look(rng), glasses=None)
+    look = dataclasses.replace(
+        sample_look(rng),
+        melanin=(0.5, 2.6, 1.2, 4.5)[number % 4],
+        glasses=None,
+        beard="none",
+        hair=("short", "shaved")[number % 2],
+        hair_rgb=(0.05, 0.03, 0.02),
+        brow_rgb=(0.03, 0.02, 0.015),
+    )
     key = Light(towards_3=(-0.40, 0.51, 0.76), rgb=(1.0, 0.96, 0.9), shadow=0.55, sharp=0.5)
     fill = Light(towards_3=(0.66, 0.1, 0.74), rgb=(0.22, 0.23, 0.25), shadow=0.0, sharp=0.2)
     view = dataclasses.replace(
         sample_scene(rng),
         distance=90.0,
-        fill=0.72,
-        centre_2=(0.0, 0.0),
+        fill=0.95,
+        centre_2=(0.0, -0.02),
         lights=(key, fill),
         sky_rgb=(0.36, 0.37, 0.4),
         ground_rgb=(0.2, 0.19, 0.18),
         background="plain",
+        background_rgb=((0.3, 0.33, 0.36), (0.3, 0.33, 0.36)),
         exposure=1.05,
         gamma=2.2,
         saturation=1.0,
         blur=0.3,
-        noise=0.004,
+        noise=0.0,
         small=1.0,
         jpeg=0,
     )
@@ -125,14 +133,18 @@ def captioned(image_HWC: np.ndarray, text: str) -> np.ndarray:
 
 
 def write_png(path: Path, image_HWC: np.ndarray) -> None:
-    """Through a temporary name, so that a half-written sheet never looks whole."""
+    """Through a temporary name, so that a half-written sheet never looks whole.
+
+    Values are rounded to multiples of four, which no eye sees and which saves a third of the file.
+    """
+    image_HWC = np.minimum(image_HWC, 251) + 2 & 0xFC
     ok, data = cv2.imencode(".png", image_HWC[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     if not ok:
         raise OSError(f"cannot encode {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(data.tobytes())
-    os.replace(part.name, path)
+    part = path.with_suffix(".part")
+    part.write_bytes(data.tobytes())
+    os.replace(part, path)
 
 
 if __name__ == "__main__":

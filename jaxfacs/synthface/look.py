@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 # Linear RGB reflectance of skin without pigment, and absorbance per unit of either pigment.
-_DERMIS = np.array([0.84, 0.70, 0.60], np.float32)
-_MELANIN = np.array([0.31, 0.46, 0.63], np.float32)
+_DERMIS = np.array([0.84, 0.70, 0.575], np.float32)
+_MELANIN = np.array([0.31, 0.47, 0.69], np.float32)
 _HAEMOGLOBIN = np.array([0.06, 0.48, 0.40], np.float32)
 
 # Hair: (name, linear RGB, how melanin-rich the skin may be for it to be drawn).
@@ -26,7 +26,7 @@ _HAIR = (
     ("grey", (0.30, 0.29, 0.28), 2.6),
     ("dyed", (0.16, 0.03, 0.04), 9.0),
 )
-_HAIR_SHARE = np.array([0.24, 0.24, 0.17, 0.11, 0.09, 0.04, 0.09, 0.02])
+_HAIR_SHARE = np.array([0.25, 0.24, 0.17, 0.11, 0.09, 0.04, 0.09, 0.01])
 
 # Iris: (linear RGB, greatest melanin).
 _IRIS = (
@@ -141,7 +141,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     if rng.random() < 0.17:
         glasses = frame
     metal = rng.random() < 0.3
-    rim = rng.uniform(0.25, 0.5) if metal else rng.uniform(0.005, 0.06)
+    rim = rng.uniform(0.08, 0.25) if metal else rng.uniform(0.005, 0.06)
     tint = rng.uniform(0.7, 1.0, 3)
     clothes = rng.uniform(0.02, 0.6) * rng.uniform(0.35, 1.0, 3)
     return Look(

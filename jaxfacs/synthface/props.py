@@ -91,7 +91,10 @@ def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) ->
     lumps = np.cos(at @ wave + rng.uniform(0, 6, 6)).sum(axis=1) / 3.5
     top = np.clip((at[:, 1] - neutral_V3[head.landmarks_68[27], 1] / sheet.unit) / 8, 0, 1)
     style = 1.2 if look.hair == "full" else 0.7
-    lift = thick * rise * (0.25 + (style + 0.2) * top + (0 if cloth else 0.15) * lumps) + 0.12
+    parted = 1 + rng.normal(0, 0.3) * np.clip(at[:, 0] / 7, -1, 1)
+    lift = (
+        thick * rise * (0.15 + (style + 0.3) * top * parted + (0 if cloth else 0.15) * lumps) + 0.12
+    )
     uv = sheet.uv_V2[used].copy()
     uv[:, 1] = SKIN_ROWS + 4 + (HAIR_ROWS - 8) * uv[:, 1] / SKIN_ROWS
     if cloth:
@@ -120,8 +123,8 @@ def _fringe(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndarray:
     brow = marks[17:27]
     u = np.arange(WIDTH)
     across = (u - marks[27, 0]) / texel
-    bottom = brow[:, 1].min() - texel * (clear + sweep * across * 0.5 - 0.04 * across**2)
-    half = np.abs(across) < (np.ptp(brow[:, 0]) / texel / 2 + 0.8)
+    bottom = brow[:, 1].min() - texel * (clear + sweep * across * 0.5 - 0.02 * across**2)
+    half = np.abs(across) < (np.ptp(brow[:, 0]) / texel / 2 - 0.3)
     rows = np.arange(SKIN_ROWS)[:, None]
     highest = brow[:, 1].min() - 7 * texel
     cover[(rows < bottom) & (rows > highest) & half] = 1.0

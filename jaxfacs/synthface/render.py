@@ -228,16 +228,19 @@ def draw(
     behind = normal[:, 2] < 0  # the back of a two-sided surface, or an edge
     normal[behind, 2] *= -1
     open_N = rows[:, _OPEN]
-    albedo = rows[:, _ALBEDO] * shade.look_up(stage.atlas_HW3, rows[:, _UV])
-    albedo *= 1 / painting.ATLAS_ONE
+    detail = shade.look_up(stage.atlas_HW3, rows[:, _UV]) * np.float32(1 / painting.ATLAS_ONE)
+    material = stage.material_F[seen.triangle_N]
+    gloss = rows[:, _GLOSS]
+    # Brows, stubble and the lash line are painted on the skin but do not shine like it.
+    gloss *= np.where(material == SKIN, np.clip(detail[:, 1], 0.1, 1), 1)
     _fold(stage, wrinkles or {}, rows[:, _UV], normal, open_N, turn[:, 1])
     linear = shade.shade(
         stage.tables,
         stage.scene,
-        material_N=stage.material_F[seen.triangle_N],
+        material_N=material,
         normal_N3=normal,
-        albedo_N3=albedo,
-        gloss_N=rows[:, _GLOSS],
+        albedo_N3=rows[:, _ALBEDO] * detail,
+        gloss_N=gloss,
         open_N=open_N,
         shadow_N=rows[:, _SHADOW],
     )
@@ -437,7 +440,7 @@ def _under_lids(at_N3: np.ndarray, lids_63: np.ndarray, unit: float) -> np.ndarr
     below = (np.interp(at_N3[:, 0], upper[:, 0], upper[:, 1]) - at_N3[:, 1]) / unit
     above = (at_N3[:, 1] - np.interp(at_N3[:, 0], lower[:, 0], lower[:, 1])) / unit
     side = np.minimum(at_N3[:, 0] - upper[0, 0], upper[-1, 0] - at_N3[:, 0]) / unit
-    light = 0.3 + 0.7 * np.clip(below / 0.42 + 0.05, 0, 1)
+    light = 0.38 + 0.62 * np.clip(below / 0.4 + 0.05, 0, 1)
     light *= 0.72 + 0.28 * np.clip(above / 0.2, 0, 1)
     return (light * (0.6 + 0.4 * np.clip(side / 0.45, 0, 1))).astype(np.float32)
 

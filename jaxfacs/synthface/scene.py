@@ -66,7 +66,7 @@ class Scene:
 
 def sample_scene(rng: np.random.Generator) -> Scene:
     """Draws a scene. Light is normalised so that no face is lost in the dark or burnt out."""
-    warm = rng.normal(0, 0.12)
+    warm = float(np.clip(rng.normal(0.02, 0.09), -0.15, 0.25))
     white = np.array([1 + warm, 1.0, 1 - warm])
     key = _light(rng, azimuth=rng.normal(0, 38), elevation=rng.uniform(0, 55), white=white)
     fill_side = -np.sign(key[0][0]) or 1.0
