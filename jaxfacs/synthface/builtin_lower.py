@@ -15,8 +15,7 @@ JAW_DROP_DEG, JAW_STRETCH_DEG = 11.0, 24.0  # AU26 and AU27 at E
 
 def _furrow(k: Skin, depth: float, top: float = -4.2, bottom: float = -7.4) -> np.ndarray:
     """Deepens the furrow from the nose's wing to the mouth's corner and fills its cheek side."""
-    along = np.clip((-4.5 - k.y) / 3.2, 0, 1)
-    across = k.x - (1.95 + 1.25 * along**0.8)
+    across = surface.beyond_furrow(k.x, k.y)
     on = smoothstep(k.y, bottom - 0.9, bottom) * smoothstep(k.y, top + 0.5, top)
     groove = on * np.exp(-0.5 * (across / 0.20) ** 2)
     pad = on * np.exp(-0.5 * ((across - 0.65) / 0.42) ** 2)

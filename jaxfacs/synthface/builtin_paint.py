@@ -78,8 +78,7 @@ def creases(k: Skin) -> dict[str, np.ndarray]:
     x, y = k.x, k.y
     arch = y - 3.35 + 0.10 * np.cos(x * 0.9)
     forehead = _lines(arch, 0.85, 4)
-    along = np.clip((-4.5 - y) / 3.2, 0, 1)
-    across = x - (1.95 + 1.25 * along**0.8)
+    across = surface.beyond_furrow(x, y)
     on = smoothstep(y, -8.0, -7.0) * smoothstep(y, -3.9, -4.6)
     fold = on * (
         0.6 * np.exp(-0.5 * ((across - 0.45) / 0.28) ** 2) - np.exp(-0.5 * (across / 0.14) ** 2)

@@ -20,6 +20,9 @@ class Skin:
       up: True above the lips' line, and on the upper lip.
       u: height above the line where the lips meet; negative below.
       s: 0 at the midline to 1 at the corner of the mouth.
+      normal: outward direction of the skull (its x counted outwards, like `x`).
+      front: 1 on the face, 0 on the back of the head.
+      v: arc length down the profile, see `builtin_surface.skull`; 0 off the skin.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class Skin:
         free = np.array([way.get("out", 0), way.get("up", 0), way.get("forward", 0)], float)
         return (self.normal * outwards + free) * (weight * self.front)[:, None]
 
-    def at(self, cx, cy, sx, sy, tilt=0.0) -> np.ndarray:
+    def at(self, cx: float, cy: float, sx: float, sy: float, tilt: float = 0.0) -> np.ndarray:
+        """A Gaussian place on the face, see `builtin_surface.bump`."""
         return bump(self.x, self.y, cx, cy, sx, sy, tilt)
 
     def lip(

@@ -271,6 +271,11 @@ def _mouth_relief(x: np.ndarray, y: np.ndarray, below: np.ndarray) -> np.ndarray
     return z
 
 
+def beyond_furrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """cm outwards from the furrow that runs from the wing of the nose to beside the mouth."""
+    return x - (1.95 + 1.25 * np.clip((-4.5 - y) / 3.2, 0, 1) ** 0.8)
+
+
 def features(at_N3: np.ndarray, below_N: np.ndarray) -> np.ndarray:
     """Works the face into points N×3 of the skull.
 
@@ -296,9 +301,7 @@ def features(at_N3: np.ndarray, below_N: np.ndarray) -> np.ndarray:
     )
     x, y, z = (np.stack([x, y, z], axis=1) + (front * bulge)[:, None] * out).T
     z = z + front * (_eye_relief(x, y, z) - z)
-    # The furrow from the wing of the nose to the corner of the mouth.
-    along = np.clip((-4.5 - y) / 3.2, 0, 1)
-    furrow = x - (1.95 + 1.25 * along**0.8)
+    furrow = beyond_furrow(x, y)
     on = smoothstep(y, -8.2, -7.0) * smoothstep(y, -4.0, -4.8)
     z += (
         front
