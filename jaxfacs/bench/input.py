@@ -1,6 +1,5 @@
 """`jaxfacs bench input`: does the input pipeline keep up?"""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxfacs.data import records
 from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data.parallel import cores
 from jaxfacs.data.pipeline import train_batches
 from jaxfacs.data.records import RecordSet
 
@@ -65,8 +65,7 @@ def main(
             for name, draw in runs.items():
                 rates[name].append(_rate(draw, seconds))
     base = float(np.median([wall for wall, _ in rates["plain decode, one thread"]]))
-    cores = len(os.sched_getaffinity(0))
-    print(f"{frames}×{size}×{size} clips, batches of {batch_size}, {cores} cores")
+    print(f"{frames}×{size}×{size} clips, batches of {batch_size}, {cores()} cores")
     print(f"{'':<42}{'frames/s':>10}{'MB/s':>8}{'ratio':>8}{'frames/CPU s':>14}")
     for name, measured in rates.items():
         wall, cpu = np.median(measured, axis=0)

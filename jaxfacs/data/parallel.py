@@ -41,7 +41,7 @@ def ordered_map(
     Raises:
       UserError: a process was killed (by the system when memory ran out, most often).
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     waiting: deque[Future[A]] = deque()
     with _environment(_ONE_THREAD):
         pool = ProcessPoolExecutor(
@@ -60,6 +60,13 @@ def ordered_map(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _start(setup: Callable[[], object] | None) -> None:

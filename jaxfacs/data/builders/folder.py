@@ -16,7 +16,7 @@ from jaxfacs import __version__
 from jaxfacs.data import label_table, schema, splits, writer
 from jaxfacs.data.crops import CropSettings, FaceCrop, face_crops, require_detector
 from jaxfacs.data.label_table import LabelTable, Row
-from jaxfacs.data.parallel import ordered_map
+from jaxfacs.data.parallel import cores, ordered_map
 from jaxfacs.errors import UserError
 from jaxfacs.progress import track
 
@@ -106,7 +106,7 @@ def build(
     skipped: list[tuple[Row, str]] = []
     made = 0
     with writer.writing(out, info) as records:
-        done = ordered_map(cutter, takes, workers=min(workers or len(takes), len(takes)))
+        done = ordered_map(cutter, takes, workers=min(workers or cores(), len(takes)))
         for clips, left_out in track(done, label="reading", total=len(takes), unit="take"):
             skipped += left_out
             for clip in clips:
