@@ -44,6 +44,8 @@ class Predictor:
     Attributes:
       aus: labels of the answers, in the bundle's order.
       emotions: names of the emotion scores; empty if there are none.
+      crop: (frame, box) -> the network's uint8 input, as its records were cut.
+      batch: clips that the network reads at once.
       bundle: what was loaded, with its origin in `bundle.manifest`.
     """
 
@@ -68,7 +70,7 @@ class Predictor:
             emotions=mapper,
         )
         size = bundle.input.size
-        self._crop = CropSpec(
+        self.crop = CropSpec(
             margin=float(bundle.crop.get("margin", 0.2)),
             stored_size=int(bundle.crop.get("size", size)),
             size=size,
@@ -79,7 +81,7 @@ class Predictor:
         """What shapes the answers besides the network: JSON-able, for a result's origin."""
         return {
             "detector": self._detector_name,
-            "margin": self._crop.margin,
+            "margin": self.crop.margin,
             "thresholds": dict(zip(self.aus, self.bundle.thresholds_A.tolist(), strict=True)),
             "emotions_from": "network" if self._reading.num_emotions else "action units",
         }
@@ -115,7 +117,7 @@ class Predictor:
         """
         rate = fps or 25.0
         timed = ((i / rate, frame) for i, frame in enumerate(frames_TxHxWx3))
-        return list(self._results(timed, fps=fps, still=still))
+        return list(self.results(timed, fps=fps, still=still))
 
     def video(self, path: str | Path, *, hop: int | None = None) -> Iterator[FrameResult]:
         """Reads a film, picture or folder of pictures: one result a frame, as they become known.
@@ -129,10 +131,15 @@ class Predictor:
 
     def read(self, source: sources.Source, *, hop: int | None = None) -> Iterator[FrameResult]:
         """Reads one source; `source.warnings` says afterwards what was wrong with it."""
-        return self._results(source.frames(), fps=source.fps, still=source.still, hop=hop)
+        return self.results(source.frames(), fps=source.fps, still=source.still, hop=hop)
 
     def stream(
-        self, *, fps: float | None = None, still: bool = False, hop: int | None = None
+        self,
+        *,
+        fps: float | None = None,
+        still: bool = False,
+        hop: int | None = None,
+        follow: Callable[[np.ndarray], list[tuple[int, detect.Face]]] | None = None,
     ) -> Stream:
         """A `Stream` to push frames into, for cameras and servers.
 
@@ -143,6 +150,7 @@ class Predictor:
             (default: a quarter of a clip; 1 asks it for every frame, at `hop` times the cost), or
             between two windows of a per-frame network (default: half a clip, so that every frame
             is answered from the middle of a window).
+          follow: frame -> its faces with ids, instead of this predictor's own detector and tracker.
         """
         spec = self.bundle.input
         if hop is not None and not 1 <= hop <= spec.frames:
@@ -150,8 +158,8 @@ class Predictor:
         default_hop = max(1, spec.frames // (2 if spec.per_frame else 4))
         return Stream(
             submit=self._submit,
-            follow=partial(_alone, self._detector) if still else follower(self._detector),
-            crop=self._crop,
+            follow=follow or self._follow(still=still),
+            crop=self.crop,
             reading=self._reading,
             spec=spec,
             step=_step(spec, fps),
@@ -160,18 +168,22 @@ class Predictor:
             still=still,
         )
 
-    def _results(
+    def results(
         self,
         timed: Iterable[sources.Timed],
         *,
-        fps: float | None,
-        still: bool,
+        fps: float | None = None,
+        still: bool = False,
         hop: int | None = None,
     ) -> Iterator[FrameResult]:
+        """Reads (timestamp in seconds, RGB frame or None) pairs; see `stream` for the rest."""
         stream = self.stream(fps=fps, still=still, hop=hop)
         for timestamp, frame in timed:
             yield from stream.push(frame, timestamp)
         yield from stream.finish()
+
+    def _follow(self, *, still: bool) -> Callable[[np.ndarray], list[tuple[int, detect.Face]]]:
+        return partial(_alone, self._detector) if still else follower(self._detector)
 
     def _submit(self, clips_BTHWC: np.ndarray) -> Callable[[], Mapping[str, np.ndarray]]:
         """Starts the network. Only two batch sizes are ever compiled: 1 and the full one."""

@@ -65,12 +65,12 @@ def test_per_clip_answers_are_of_the_clip_around_the_frame(predictors, frames):
     """Built again by hand from the boxes: centred clips of crops, the run's edges repeated."""
     predictor = predictors["clip"]
     results = list(
-        predictor._results(
+        predictor.results(
             ((i / 20, f) for i, f in enumerate(frames[:20])), fps=20, still=False, hop=1
         )
     )
     faces = [r.faces[0] for r in results]
-    crops = [predictor._crop(f, r.box_4) for f, r in zip(frames[:20], faces, strict=True)]
+    crops = [predictor.crop(f, r.box_4) for f, r in zip(frames[:20], faces, strict=True)]
     places = np.arange(20)[:, None] + np.arange(FRAMES) - FRAMES // 2
     by_hand = predictor.run(np.stack(crops)[np.clip(places, 0, 19)])["probability"]
     shown = np.stack([face.probability_A for face in faces])
@@ -98,18 +98,15 @@ def test_streaming_equals_reading_at_once(bundles, frames):
 
 def test_memory_does_not_grow_with_the_film(predictors):
     """Forty seconds of film; only the frames under way may be held."""
-    from jaxfacs.infer.stream import Stream
+    from jaxfacs.faces.detect import Face
 
     predictor = predictors["clip"]
     face = np.float32([20, 20, 40, 40])
 
     def follow(frame):
-        from jaxfacs.faces.detect import Face
-
         return [(0, Face(face, 0.9))]
 
-    stream: Stream = predictor.stream()
-    stream._follow = follow
+    stream = predictor.stream(follow=follow)
     peaks = []
     tracemalloc.start()
     for i in range(1000):

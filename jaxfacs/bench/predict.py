@@ -1,0 +1,177 @@
+"""`jaxfacs bench predict`: film to AUs, stage by stage."""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jaxfacs.faces import detect
+from jaxfacs.faces.track import follow
+from jaxfacs.infer import overlay_file, source, table
+from jaxfacs.infer.predictor import Predictor, load
+from jaxfacs.infer.stream import FrameResult
+
+
+def main(
+    *,
+    film: Path | None = None,
+    model: Path | None = None,
+    detector: str = "haar",
+    hop: int | None = None,
+    batch: int | None = None,
+    frames: int = 120,
+    repeats: int = 3,
+) -> None:
+    """Measure prediction in frames of the film a second, each stage alone and the whole.
+
+    Medians of interleaved repeats, after one pass that warms everything up. The network runs at
+    the batch and hop of `jaxfacs predict`, one face a frame. "whole" is what the command does
+    without an overlay: stages overlap in it, since the network runs while the next frames are read.
+
+    Args:
+      film: what is read; without it a face is rendered into 640x360 frames.
+      model: a .jaxfacs file; without it a 3D-MobileNetV2 of 16x112x112 with random weights, 17 AUs,
+        one answer a frame (random weights cost what trained ones cost).
+      detector: haar, or the path of a YuNet .onnx file.
+      hop: as in `jaxfacs predict`.
+      batch: as in `jaxfacs predict`.
+      frames: how many frames of the film are used.
+      repeats: how often each stage is measured.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = film or _render(Path(folder) / "film.avi", frames)
+        predictor = load(model or _untrained(Path(folder)), detector=detector, batch=batch)
+        (opened,) = source.find([str(path)])
+        pictures = [f for _, f in _first(opened, frames) if f is not None]
+        stages = _stages(predictor, opened, pictures, Path(folder), hop=hop)
+        seconds: dict[str, list[float]] = {name: [] for name in stages}
+        for repeat in range(repeats + 1):
+            for name, run in stages.items():
+                start = time.perf_counter()
+                run()
+                if repeat:
+                    seconds[name].append(time.perf_counter() - start)
+    height, width = pictures[0].shape[:2]
+    spec = predictor.bundle.input
+    cores = len(os.sched_getaffinity(0))
+    clip = f"{spec.frames}x{spec.size}x{spec.size}"
+    print(
+        f"{len(pictures)} frames of {width}x{height}; clips of {clip}, "
+        f"batches of {predictor.batch}, {cores} cores"
+    )
+    print(f"{'':<34}{'frames/s':>10}{'ms/frame':>10}")
+    for name, measured in seconds.items():
+        each = statistics.median(measured) / len(pictures)
+        print(f"{name:<34}{1 / each:>10.0f}{1000 * each:>10.2f}")
+
+
+def _stages(
+    predictor: Predictor,
+    opened: source.Source,
+    pictures: list[np.ndarray],
+    folder: Path,
+    *,
+    hop: int | None,
+) -> dict[str, Callable[[], object]]:
+    """Name -> what is timed. Each stage reads what the one before it left in memory."""
+    count = len(pictures)
+    finder = detect.create(predictor.settings["detector"])
+    faces = [shown[0][1] for shown in follow(pictures, finder) if shown]
+    if not faces:
+        raise SystemExit("jaxfacs bench predict: no face in the film; give another --film")
+    boxes = [face.box_4 for face in faces]
+    boxes += [boxes[-1]] * (count - len(boxes))
+
+    def crops() -> list[np.ndarray]:
+        return [predictor.crop(p, b) for p, b in zip(pictures, boxes, strict=True)]
+
+    cut = crops()
+
+    def network() -> list[FrameResult]:
+        stream = predictor.stream(fps=opened.fps, hop=hop, follow=lambda crop: [(0, faces[0])])
+        done = [r for i, crop in enumerate(cut) for r in stream.push(crop, i / 25)]
+        return [*done, *stream.finish()]
+
+    results = network()
+    labels = {"aus": predictor.aus, "emotions": predictor.emotions}
+
+    def write() -> None:
+        with table.writing(folder / "bench.csv", **labels) as add:
+            for result in results:
+                add(result)
+
+    def overlay() -> None:
+        with overlay_file.writing(folder, "bench", opened, **labels) as add:
+            for result in results:
+                add(result)
+
+    def whole() -> None:
+        with table.writing(folder / "whole.csv", **labels) as add:
+            for result in predictor.results(_first(opened, count), fps=opened.fps, hop=hop):
+                add(result)
+
+    return {
+        "decode": lambda: sum(1 for _ in _first(opened, count)),
+        "find faces in every whole frame": lambda: [finder(p) for p in pictures],
+        "find and follow, as predict does": lambda: list(follow(pictures, finder)),
+        "crop": crops,
+        "network and answers": network,
+        "write the table": write,
+        "decode, draw and encode overlay": overlay,
+        "whole": whole,
+    }
+
+
+def _first(opened: source.Source, count: int) -> Iterator[source.Timed]:
+    for (timestamp, frame), _ in zip(opened.frames(), range(count), strict=False):
+        yield timestamp, frame
+
+
+def _render(path: Path, frames: int) -> Path:
+    """A rendered face in the middle of a wider frame, 25 frames a second."""
+    from jaxfacs.synthface.clip import clip
+
+    print("rendering a face …", flush=True)
+    made = clip(0, frames=min(frames, 48), size=320, near_frontal=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (640, 360))
+    there_and_back = [*made.frames_THWC, *made.frames_THWC[::-1]]
+    for i in range(frames):
+        canvas = np.full((360, 640, 3), 110, np.uint8)
+        canvas[20:340, 160:480] = there_and_back[i % len(there_and_back)]
+        writer.write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def _untrained(folder: Path) -> Path:
+    """A bundle of the network that most configs train, never trained."""
+    import jax
+
+    from jaxfacs import models
+    from jaxfacs.convert.command import export_trained
+    from jaxfacs.data.config import DataConfig
+    from jaxfacs.facs import DATASET_AUS
+    from jaxfacs.train.checkpoint import Trained
+    from jaxfacs.train.config import Experiment, ModelConfig
+    from jaxfacs.train.state import create_module
+
+    aus = DATASET_AUS["openface"]
+    experiment = Experiment(data=DataConfig(), model=ModelConfig(per_frame=True))
+
+    def init():
+        return models.split(
+            create_module(
+                experiment.model, num_aus=len(aus), num_emotions=0, dtype="float32", seed=0
+            )
+        )[1:]
+
+    print("exporting a network with random weights …", flush=True)
+    params, stats = jax.jit(init)()
+    manifest = {"data": {"name": "none", "digest": "", "crop": {}}, "sha256": ""}
+    trained = Trained(experiment, aus, (), params, stats, 0, {}, None, manifest)
+    return export_trained(trained, folder / "untrained.jaxfacs", emotion_mapper=None)
