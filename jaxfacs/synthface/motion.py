@@ -6,7 +6,6 @@ apex 0.3-3 s, offset 0.4-1.5 s (Schmidt, Cohn & Tian 2003; Ekman & Friesen 1982)
 0.2-0.4 s, about 15 a minute; saccades 30-60 ms between fixations of 0.3-1.5 s.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -416,17 +415,10 @@ def _gaze(rng: np.random.Generator, t: np.ndarray, pose_T6: np.ndarray) -> np.nd
     return np.clip(gaze, (-28, -20), (28, 16)).astype(np.float32)
 
 
-def intensity_table(motion: Motion, offsets: Mapping[str, float] | None = None):
-    """(labels, intensity_TS) that pose a face: actions with blinks folded into both lids.
-
-    Args:
-      motion: what moves.
-      offsets: intensity by label that the person's resting face adds to it; may be negative.
-    """
-    posed = {label: value.copy() for label, value in motion.intensity.items()}
+def intensity_table(motion: Motion) -> tuple[tuple[str, ...], np.ndarray]:
+    """(S labels, intensity_TS) that pose a face: actions, with blinks folded into both lids."""
+    posed = dict(motion.intensity)
     for side in "LR":
         lids = posed.get(side + "43", np.zeros_like(motion.blink_T))
         posed[side + "43"] = np.maximum(lids, motion.blink_T)
-    for label, offset in (offsets or {}).items():
-        posed[label] = posed.get(label, np.zeros_like(motion.blink_T)) + offset
     return tuple(posed), np.stack(list(posed.values()), axis=1)

@@ -137,10 +137,10 @@ def test_near_frontal_stays_near():
 
 def test_lids_fold_blinks_in():
     drawn = next(d for d in map(_draw, range(100)) if d.blink_T.max() > 4)
-    labels, posed_TS = motion.intensity_table(drawn, {"L12": -0.4})
+    labels, posed_TS = motion.intensity_table(drawn)
     at = {label: posed_TS[:, i] for i, label in enumerate(labels)}
     assert at["L43"].max() > 4 and at["R43"].max() > 4
-    assert at["L12"].min() >= -0.4 - 1e-6 and drawn.intensity.get("L43", np.zeros(1)).max() < 1
+    assert drawn.intensity.get("L43", np.zeros(1)).max() < 1  # the drawn motion is left alone
 
 
 @pytest.mark.parametrize("options", [{"frames": 0}, {"fps": 0}, {"emotion": "hunger"}])
