@@ -117,6 +117,28 @@ def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndar
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
+def smoothing(triangles_F3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(triangles, their order by corner vertex, where each vertex's run starts)."""
+    flat = triangles_F3.ravel()
+    order = np.argsort(flat, kind="stable")
+    vertices, starts = np.unique(flat[order], return_index=True)
+    return triangles_F3, (order // 3).astype(np.int32), np.stack([vertices, starts])
+
+
+def smooth_normals(smooth, at_V3: np.ndarray, out_V3: np.ndarray) -> None:
+    """Writes unit normals, averaged by area, of the vertices that `smoothing` was made for."""
+    triangles, by_corner, (vertices, starts) = smooth
+    a = at_V3[triangles[:, 0]]
+    ab, ac = at_V3[triangles[:, 1]] - a, at_V3[triangles[:, 2]] - a
+    face = np.empty_like(ab)
+    face[:, 0] = ab[:, 1] * ac[:, 2] - ab[:, 2] * ac[:, 1]
+    face[:, 1] = ab[:, 2] * ac[:, 0] - ab[:, 0] * ac[:, 2]
+    face[:, 2] = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    total = np.add.reduceat(face[by_corner], starts, axis=0)
+    total /= np.maximum(np.sqrt(np.einsum("nk,nk->n", total, total)), 1e-12)[:, None]
+    out_V3[vertices] = total
+
+
 def _eye_uv(from_centre_N3: np.ndarray) -> np.ndarray:
     """Azimuthal equidistant: distance from the patch's middle = angle from the optical axis."""
     x, y, z = from_centre_N3.T

@@ -53,7 +53,7 @@ class Stage:
 
     V vertices of the head are followed by those of the props, F triangles likewise. open_S,
     cavity_S and ragged_S number the triangles that are always drawn, those inside the mouth and
-    those of hair. smooth is what `_normals` needs of the skin.
+    those of hair. smooth is what `canvas.smooth_normals` needs of the skin.
     """
 
     head: Head
@@ -167,7 +167,7 @@ def prepare(
         cavity_S=np.flatnonzero(cavity).astype(np.int32),
         ragged_S=np.flatnonzero(np.concatenate(ragged)).astype(np.int32),
         attributes_VC=np.concatenate(table),
-        smooth=_smoothing(head.triangles_F3[np.isin(head.part_F, (SKIN, canvases.HAIR))]),
+        smooth=canvases.smoothing(head.triangles_F3[np.isin(head.part_F, (SKIN, canvases.HAIR))]),
         resting_V3=canvases.vertex_normals(neutral_V3, head.triangles_F3),
         eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
         lashes_L3=head.triangles_F3[head.part_F == LASHES],
@@ -204,9 +204,14 @@ def draw(
       stage: from `prepare`.
       vertices_V3: the posed head, from `heads.deform`.
       wrinkles: AU label ("L12", or "12" for both sides) -> 0..1, how far the action is on.
-      pose_6: yaw, pitch, roll in degrees (`heads.rotation`) and the head's shift in cm.
+      pose_6: yaw, pitch, roll in degrees (`heads.rotation`) and the head's shift in real cm.
       frame: number of the frame in its clip; it picks the noise of the sensor.
+
+    Raises:
+      ValueError: the vertices are not those of the stage's head.
     """
+    if vertices_V3.shape != stage.neutral_V3.shape:
+        raise ValueError(f"{vertices_V3.shape} vertices for a stage of {stage.neutral_V3.shape}")
     fine = round(stage.size * OVERSAMPLE)
     turn = rotation(pose_6[:3])
     table = stage.attributes_VC.copy()
@@ -377,34 +382,12 @@ def _axis_vertex(head: Head, eye) -> int:
     return int(eye.vertices[np.argmin(np.hypot(at[:, 0], at[:, 1]) - at[:, 2])])
 
 
-def _smoothing(triangles_F3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(triangles, their order by corner vertex, where each vertex's run starts)."""
-    flat = triangles_F3.ravel()
-    order = np.argsort(flat, kind="stable")
-    vertices, starts = np.unique(flat[order], return_index=True)
-    return triangles_F3, (order // 3).astype(np.int32), np.stack([vertices, starts])
-
-
-def _normals(smooth, at_V3: np.ndarray, out_V3: np.ndarray) -> None:
-    """Area-weighted vertex normals (not of unit length; pixels normalise) of some vertices."""
-    triangles, by_corner, (vertices, starts) = smooth
-    a = at_V3[triangles[:, 0]]
-    ab, ac = at_V3[triangles[:, 1]] - a, at_V3[triangles[:, 2]] - a
-    face = np.empty_like(ab)
-    face[:, 0] = ab[:, 1] * ac[:, 2] - ab[:, 2] * ac[:, 1]
-    face[:, 1] = ab[:, 2] * ac[:, 0] - ab[:, 0] * ac[:, 2]
-    face[:, 2] = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-    total = np.add.reduceat(face[by_corner], starts, axis=0)
-    total /= np.maximum(np.sqrt(np.einsum("nk,nk->n", total, total)), 1e-12)[:, None]
-    out_V3[vertices] = total
-
-
 def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
     """Fills normals, shadow and the dark of eyes and mouth, which change with the pose."""
     head, unit = stage.head, stage.sheet.unit
     total = len(vertices_V3)
     normals = stage.resting_V3.copy()
-    _normals(stage.smooth, vertices_V3, normals)
+    canvases.smooth_normals(stage.smooth, vertices_V3, normals)
     marks = vertices_V3[head.landmarks_68]
     for first, eye, axis in zip((36, 42), head.eyes, stage.eye_axis, strict=True):
         at = vertices_V3[eye.vertices]
@@ -417,9 +400,9 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
         # The cornea is more curved than the ball, so lamps show in it over a wider range.
         cornea = np.clip((cosine - 0.80) / 0.08, 0, 1)[:, None]
         normals[eye.vertices] = out + 0.55 * cornea * (out - cosine[:, None] * ahead)
-        table_VC[eye.vertices, _OPEN] = _under_lids(at, marks[first : first + 6], unit)
+        table_VC[eye.vertices, _OPEN] = shade.under_lids(at, marks[first : first + 6], unit)
     cavity = np.isin(stage.sheet.part_V, (TEETH, MOUTH))
-    table_VC[:total][cavity, _OPEN] = _in_mouth(vertices_V3[cavity], marks, unit)
+    table_VC[:total][cavity, _OPEN] = shade.in_mouth(vertices_V3[cavity], marks, unit)
     towards = np.array(stage.scene.lights[0].towards_3, np.float32)
     if stage.scene.lights[0].shadow > 0:
         casts = stage.sheet.part_V == SKIN
@@ -430,28 +413,6 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
         rows = slice(start, start + len(prop_normals))
         table_VC[rows, _NORMAL] = prop_normals @ turn_33.T
         start += len(prop_normals)
-
-
-def _under_lids(at_N3: np.ndarray, lids_63: np.ndarray, unit: float) -> np.ndarray:
-    """How much light reaches the eyeball: the upper lid and its lashes shade the top of it."""
-    upper = lids_63[:4][np.argsort(lids_63[:4, 0])]
-    lower = lids_63[[0, 5, 4, 3]]
-    lower = lower[np.argsort(lower[:, 0])]
-    below = (np.interp(at_N3[:, 0], upper[:, 0], upper[:, 1]) - at_N3[:, 1]) / unit
-    above = (at_N3[:, 1] - np.interp(at_N3[:, 0], lower[:, 0], lower[:, 1])) / unit
-    side = np.minimum(at_N3[:, 0] - upper[0, 0], upper[-1, 0] - at_N3[:, 0]) / unit
-    light = 0.38 + 0.62 * np.clip(below / 0.4 + 0.05, 0, 1)
-    light *= 0.72 + 0.28 * np.clip(above / 0.2, 0, 1)
-    return (light * (0.6 + 0.4 * np.clip(side / 0.45, 0, 1))).astype(np.float32)
-
-
-def _in_mouth(at_N3: np.ndarray, marks_68x3: np.ndarray, unit: float) -> np.ndarray:
-    """How much light reaches teeth, tongue and throat through the open lips."""
-    inner = marks_68x3[60:68]
-    behind = (inner[[1, 2, 3, 5, 6, 7], 2].mean() - at_N3[:, 2]) / unit
-    gap = np.linalg.norm(inner[2] - inner[6]) / unit
-    light = np.exp(-np.maximum(behind, 0) / (0.75 + 0.25 * gap))
-    return (light * (0.35 + 0.65 * np.minimum(gap / 1.0, 1))).astype(np.float32)
 
 
 def _through_lips(stage: Stage, vertices_V3: np.ndarray, xy: np.ndarray) -> np.ndarray:
@@ -478,7 +439,7 @@ def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
     for prop in stage.props:
         at.append(prop.vertices_N3 @ (turn_33 if prop.turns == 1 else hardly).T)
     placed = np.concatenate(at)
-    placed += shift_3
+    placed += shift_3 * np.float32(stage.sheet.unit)
     return placed
 
 

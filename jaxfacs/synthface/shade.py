@@ -142,3 +142,25 @@ def bend(normal_N3: np.ndarray, slope_N2: np.ndarray, up_3: np.ndarray) -> np.nd
     )
     bent /= np.sqrt(np.einsum("nk,nk->n", bent, bent))[:, None]
     return bent
+
+
+def under_lids(at_N3: np.ndarray, lids_63: np.ndarray, unit: float) -> np.ndarray:
+    """How much light reaches the eyeball: the upper lid and its lashes shade the top of it."""
+    upper = lids_63[:4][np.argsort(lids_63[:4, 0])]
+    lower = lids_63[[0, 5, 4, 3]]
+    lower = lower[np.argsort(lower[:, 0])]
+    below = (np.interp(at_N3[:, 0], upper[:, 0], upper[:, 1]) - at_N3[:, 1]) / unit
+    above = (at_N3[:, 1] - np.interp(at_N3[:, 0], lower[:, 0], lower[:, 1])) / unit
+    side = np.minimum(at_N3[:, 0] - upper[0, 0], upper[-1, 0] - at_N3[:, 0]) / unit
+    light = 0.38 + 0.62 * np.clip(below / 0.4 + 0.05, 0, 1)
+    light *= 0.72 + 0.28 * np.clip(above / 0.2, 0, 1)
+    return (light * (0.6 + 0.4 * np.clip(side / 0.45, 0, 1))).astype(np.float32)
+
+
+def in_mouth(at_N3: np.ndarray, marks_68x3: np.ndarray, unit: float) -> np.ndarray:
+    """How much light reaches teeth, tongue and throat through the open lips."""
+    inner = marks_68x3[60:68]
+    behind = (inner[[1, 2, 3, 5, 6, 7], 2].mean() - at_N3[:, 2]) / unit
+    gap = np.linalg.norm(inner[2] - inner[6]) / unit
+    light = np.exp(-np.maximum(behind, 0) / (0.75 + 0.25 * gap))
+    return (light * (0.35 + 0.65 * np.minimum(gap / 1.0, 1))).astype(np.float32)

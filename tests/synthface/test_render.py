@@ -193,3 +193,8 @@ def _overlap(one, other) -> float:
     high = np.minimum(np.add(one[:2], one[2:]), np.add(other[:2], other[2:]))
     both = np.prod(np.maximum(high - low, 0))
     return float(both / (np.prod(one[2:]) + np.prod(other[2:]) - both))
+
+
+def test_vertices_of_another_head_are_refused(stage, head):
+    with pytest.raises(ValueError, match="vertices"):
+        render.draw(stage, head.vertices_V3[:-1])
