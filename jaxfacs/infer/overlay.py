@@ -50,7 +50,8 @@ _INK, _PAPER, _FAINT = (235, 235, 235), (24, 26, 30), (90, 94, 100)
 _BOX_COLOURS = ((80, 220, 120), (255, 200, 60), (120, 170, 255), (240, 120, 200))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PANEL = 230  # px
-_HEIGHTS = (360, 1080)  # the frame is brought between these
+# The frame is brought between these heights, and below this width; 480 px hold forty bars.
+_LOWEST, _HIGHEST, _WIDEST = 480, 1080, 1920
 
 
 def draw(
@@ -60,10 +61,12 @@ def draw(
 
     A frame's result belongs to its own picture: boxes are in its pixels.
     """
-    height = frame_HWC.shape[0]
-    scale = min(max(1.0, _HEIGHTS[0] / height), _HEIGHTS[1] / height)
-    size = tuple(2 * max(1, round(n * scale / 2)) for n in frame_HWC.shape[1::-1])
+    height, width = frame_HWC.shape[:2]
+    scale = min(max(1.0, _LOWEST / height), _HIGHEST / height, _WIDEST / width)
+    size = tuple(2 * max(1, round(n * scale / 2)) for n in (width, height))
     picture = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA if scale < 1 else 1)
+    missing = max(0, _LOWEST - picture.shape[0])  # of a very wide picture
+    picture = cv2.copyMakeBorder(picture, 0, missing, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
     for face in result.faces:
         _draw_regions(picture, face, aus, scale)
     for face in reversed(result.faces):
