@@ -129,7 +129,7 @@ def _draw_panel(
         return
     face = result.faces[0]
     bars = [
-        (facs.column(label, "r")[:-2], r / 5, f"{r:.1f}", bool(c), _au_colour(label))
+        (facs.column(label, "r")[:-2], r / 5, f"{r:.2f}", bool(c), _au_colour(label))
         for label, r, c in zip(aus, face.intensity_A, face.present_A, strict=True)
     ]
     top = int(np.argmax(face.emotion_E)) if emotions else -1
