@@ -50,7 +50,7 @@ _CARD = Card(
 
 
 class Sequence(nnx.Module):
-    """Convolutions, each with its norm, under torch's indices (those of activations hold nothing)."""
+    """Convolutions, each with its norm, at torch's indices; those of activations stay empty."""
 
     def __init__(self, layers: dict[str, nnx.Module]):
         self.order = tuple(layers)

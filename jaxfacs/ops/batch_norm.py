@@ -43,7 +43,6 @@ def batch_norm_inference(
     return activate(u, activation).astype(x.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def batch_norm_train(
     x: jax.Array,
     scale: jax.Array,
@@ -60,6 +59,11 @@ def batch_norm_train(
     Returns:
       y like `x`; mean (C,) and biased variance (C,), float32, through which no gradient flows.
     """
+    return _batch_norm(x, scale, bias, activation, eps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _batch_norm(x, scale, bias, activation, eps) -> tuple[jax.Array, jax.Array, jax.Array]:
     return _forward(x, scale, bias, activation, eps)[0]
 
 
@@ -87,4 +91,4 @@ def _backward(activation, eps, residuals, cotangents):
     return dx.astype(x.dtype), dscale, dbias
 
 
-batch_norm_train.defvjp(_forward, _backward)
+_batch_norm.defvjp(_forward, _backward)

@@ -45,7 +45,6 @@ def _pointwise_bwd(residuals, g):
 pointwise_conv3d.defvjp(_pointwise_fwd, _pointwise_bwd)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def pointwise_norm(
     x_BTHWC: jax.Array,
     kernel_IxO: jax.Array,
@@ -64,7 +63,12 @@ def pointwise_norm(
     Returns:
       y (..., O) like `x_BTHWC`; mean and biased variance of z, (O,) float32, without gradient.
     """
-    return _pointwise_norm_fwd(x_BTHWC, kernel_IxO, scale, bias, activation, eps)[0]
+    return _pointwise_norm(x_BTHWC, kernel_IxO, scale, bias, activation, eps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _pointwise_norm(x, w, scale, bias, activation, eps) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return _pointwise_norm_fwd(x, w, scale, bias, activation, eps)[0]
 
 
 def _pointwise_norm_fwd(x, w, scale, bias, activation, eps):
@@ -113,7 +117,7 @@ def _pointwise_norm_bwd(activation, eps, residuals, cotangents):
     return dx, dw.astype(w.dtype), dscale, dbias
 
 
-pointwise_norm.defvjp(_pointwise_norm_fwd, _pointwise_norm_bwd)
+_pointwise_norm.defvjp(_pointwise_norm_fwd, _pointwise_norm_bwd)
 
 
 def conv3d(
