@@ -91,8 +91,8 @@ def person(head: heads.Head, seed: int, number: int, size: int) -> tuple[np.ndar
         hair_rgb=(0.05, 0.03, 0.02),
         brow_rgb=(0.03, 0.02, 0.015),
     )
-    key = Light(towards_3=(-0.40, 0.51, 0.76), rgb=(1.0, 0.96, 0.9), shadow=0.55, sharp=0.5)
-    fill = Light(towards_3=(0.66, 0.1, 0.74), rgb=(0.22, 0.23, 0.25), shadow=0.0, sharp=0.2)
+    key = Light(towards_3=(-0.40, 0.51, 0.76), rgb=(1.0, 0.96, 0.9), shadow=0.55)
+    fill = Light(towards_3=(0.66, 0.1, 0.74), rgb=(0.22, 0.23, 0.25), shadow=0.0)
     view = dataclasses.replace(
         sample_scene(rng),
         distance=90.0,

@@ -42,7 +42,7 @@ class Canvas:
       holes_V: 1 where the resting skin faces down or inwards (the nostril's hole), 0 on its wing.
       occlusion_V: float32, how much of the sky each vertex sees at rest, 0..1.
       part_V: uint8 part of each vertex (of its last triangle).
-      axis_2: (x, z) of the cylinder.
+      landmarks_68x2: the landmarks in the atlas.
     """
 
     uv_V2: np.ndarray
@@ -55,7 +55,6 @@ class Canvas:
     holes_V: np.ndarray
     occlusion_V: np.ndarray
     part_V: np.ndarray
-    axis_2: np.ndarray
     landmarks_68x2: np.ndarray
 
 
@@ -97,7 +96,6 @@ def canvas(head: Head) -> Canvas:
         holes_V=np.clip(-normals[:, 1] * 1.6 - 0.2, 0, 1),
         occlusion_V=_sky(vertices, skin, unit),
         part_V=part_V,
-        axis_2=axis,
         landmarks_68x2=uv[head.landmarks_68],
     )
 

@@ -130,7 +130,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     blush = float(rng.uniform(0, 0.5)) * made_up
     darker = float(rng.uniform(0.35, 0.9))
     freckled = rng.random() < 0.3 and melanin < 1.0
-    white = rng.uniform(0.62, 0.78)
+    white = rng.uniform(0.48, 0.64)
     glasses = None
     frame = (
         float(rng.uniform(2.0, 2.6)),
@@ -158,7 +158,7 @@ def sample_look(rng: np.random.Generator) -> Look:
         brow_rgb=_scaled(hair_rgb, darker * _contrast(hair_rgb, melanin, haemoglobin)),
         brow_density=float(rng.uniform(0.5, 1.0)),
         brow_width=float(rng.uniform(0.55, 1.05)),
-        lash=float(rng.uniform(0.35, 0.9)),
+        lash=float(rng.uniform(0.45, 1.0)),
         liner=liner,
         shadow_rgb=shadow_rgb,
         shadow=shadow,
@@ -184,7 +184,7 @@ def _draw_pigment(rng, choices, share, melanin):
     """One colour among those that skin of this melanin goes with, a little varied."""
     share = share * np.array([melanin < most for _, most in choices])
     rgb = np.array(choices[rng.choice(len(choices), p=share / share.sum())][0])
-    return _scaled(rgb * rng.uniform(0.9, 1.1, 3), float(rng.uniform(0.75, 1.3)))
+    return _scaled(rgb * rng.uniform(0.95, 1.05, 3), float(rng.uniform(0.75, 1.3)))
 
 
 def _contrast(hair_rgb, melanin: float, haemoglobin: float) -> float:

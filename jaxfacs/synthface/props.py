@@ -231,7 +231,7 @@ def shoulders(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> 
     around = np.linspace(0, 2 * np.pi, 41)[:-1]
     out = np.clip(t * 1.3, 0, 1)
     # A collar stands for a centimetre, then the shoulders slope.
-    half_x = neck_x + (19.5 * unit - neck_x) * np.sin(out * np.pi / 2) ** 1.1
+    half_x = neck_x + (24.0 * unit - neck_x) * np.sin(out * np.pi / 2) ** 1.1
     half_z = neck_z + (11.0 * unit - neck_z) * np.sin(out * np.pi / 2)
     drop = 0.6 * np.clip(t * 8, 0, 1) + 5.2 * out**1.8 + 30 * np.clip(t - 0.77, 0, 1)
     # A neckline is lower in front.

@@ -16,13 +16,11 @@ class Light:
       towards_3: unit vector to the light (+x right in the picture, +y up, +z to the camera).
       rgb: linear strength.
       shadow: 0..1, how dark the shadow that the head throws on itself is.
-      sharp: how small the light looks in a wet eye: 0 a window, 1 a lamp.
     """
 
     towards_3: tuple[float, float, float]
     rgb: tuple[float, float, float]
     shadow: float
-    sharp: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,6 @@ def sample_scene(rng: np.random.Generator) -> Scene:
             towards_3=towards,
             rgb=_three(rgb * s),
             shadow=float(0.25 + 0.6 * hard) if i == 0 else 0.0,
-            sharp=float(rng.uniform()),
         )
         for i, ((towards, rgb), s) in enumerate(zip((key, fill, rim), share, strict=True))
         if s > 0
