@@ -20,7 +20,7 @@ def initialize() -> None:
     them); a SLURM step of several tasks; JAXFACS_DISTRIBUTED=auto. Otherwise this process is alone
     and no port is opened. Must be called before anything asks JAX for devices.
     """
-    timeout_s = int(os.environ.get(HEARTBEAT, "100"))
+    timeout_s = _number(HEARTBEAT) if HEARTBEAT in os.environ else 100
     address = os.environ.get(COORDINATOR)
     if address:
         count, index = _number(COUNT), _number(INDEX)
@@ -50,5 +50,5 @@ def _loopback(host: str) -> bool:
 def _number(variable: str) -> int:
     text = os.environ.get(variable, "")
     if not text.isdigit():
-        raise UserError(f"{variable} is '{text}'; {COORDINATOR} is set, so it must be a number")
+        raise UserError(f"{variable} is '{text}'; give a number")
     return int(text)

@@ -1,5 +1,6 @@
 """Signs of life: a file that a probe or a person can read, and a watchdog inside the process."""
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -34,7 +35,8 @@ class Heartbeat:
 
     def beat(self, step: int) -> None:
         """Says that `step` is done."""
-        self._last = now = time.monotonic()
+        self.alive()
+        now = time.monotonic()
         if now - self._written < FILE_INTERVAL_S:
             return
         self._written = now
@@ -42,8 +44,13 @@ class Heartbeat:
             {"step": step, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         )
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(text)
-        temporary.replace(self._path)
+        with contextlib.suppress(OSError):  # a full disk must not end a run before it can save
+            temporary.write_text(text)
+            temporary.replace(self._path)
+
+    def alive(self) -> None:
+        """Keeps the watchdog quiet during what is no step, such as an evaluation."""
+        self._last = time.monotonic()
 
     def close(self) -> None:
         self._closed.set()

@@ -41,7 +41,7 @@ class MetricWriter:
             self._file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}; make room") from error
+            raise self._cannot_write(error) from error
         if self._board is not None:
             shown = {f"{kind}/{k}": v for k, v in numbers.items() if v is not None}
             self._board.add(step, shown)
@@ -49,13 +49,21 @@ class MetricWriter:
     def sync(self) -> None:
         """Returns when all lines are on the disk, as they must be before a checkpoint is."""
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise self._cannot_write(error) from error
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
         if self._board is not None:
             self._board.close()
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write {self._path}: {error.strerror}; make room, then the same command goes on"
+        )
 
     def _rewrite(self, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         if not self._path.exists():

@@ -22,11 +22,13 @@ class Board:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2, summary_pb2
 
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        events: Any = event_pb2  # generated: a type checker sees nothing in it
+        summaries: Any = summary_pb2
+        self._event, self._summary = events.Event, summaries.Summary
         # The pid: two starts within one second would share a file name.
         self._file: Any = EventsWriter(str(Path(folder) / "events"), f".{os.getpid()}")
         if purge_step is not None:
-            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            start = events.SessionLog(status=events.SessionLog.START)
             self._write(self._event(step=purge_step, session_log=start))
 
     def add(self, step: int, scalars: dict[str, float]) -> None:

@@ -11,6 +11,7 @@ aside, and the one before it is used.
     WORKDIR/damaged/STEP-N              steps that could not be read, for whoever wants to look
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -44,6 +45,10 @@ ITEMS = {
 
 class NonFiniteStateError(Exception):
     """The state holds a NaN or an infinity; it is never saved."""
+
+
+class CannotSaveError(UserError):
+    """A checkpoint could not be written; those on disk are whole."""
 
 
 class _DamagedError(Exception):
@@ -149,8 +154,9 @@ class Checkpoints:
 
     def close(self) -> None:
         if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+            manager, self._manager = self._manager, None
+            with contextlib.suppress(Exception):  # `wait` is what tells of a failed save
+                manager.close()
 
     def _report_failure(self, action: Callable[[ocp.CheckpointManager], Any]) -> None:
         try:
@@ -161,7 +167,7 @@ class Checkpoints:
         except Exception as error:
             whole = _steps(self.folder)
             resume = f"resumes from step {whole[-1]}" if whole else "starts anew"
-            raise UserError(
+            raise CannotSaveError(
                 f"a checkpoint could not be written to {self.folder}: {_one_line(error)}; make "
                 f"room or mend access there, then the same command {resume}"
             ) from error

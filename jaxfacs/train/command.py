@@ -48,9 +48,15 @@ def train(argv: list[str], prog: str) -> int:
     _prepare(workdir)
     distributed.initialize()
 
+    from jaxfacs.train.checkpoint import CannotSaveError
     from jaxfacs.train.loop import run
 
-    return run(experiment, workdir, accept_changes=accept_changes)
+    try:
+        return run(experiment, workdir, accept_changes=accept_changes)
+    except CannotSaveError as error:
+        # At once: the writes that Orbax began would print tracebacks as the interpreter ends.
+        print(f"{prog}: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
 
 
 def evaluate(
@@ -70,8 +76,7 @@ def evaluate(
         workdir: what `jaxfacs train` wrote into.
         split: of the record set.
         step: a step, "best" or "latest"; by default the best if there is one, else the latest.
-        source: another record folder instead of the one trained on; its thresholds stay those of
-            the set trained on.
+        source: another record folder to measure on, or where the one trained on lies now.
     """
     if step and not step.isdigit() and step not in ("best", "latest"):
         raise UserError(f"--step is '{step}'; give a number, best or latest")

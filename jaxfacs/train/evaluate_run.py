@@ -33,6 +33,8 @@ def evaluate_run(
     """Writes the report of a checkpoint on `split`; returns its folder and a line about it."""
     trained = checkpoint.load_for_inference(workdir, step=step)
     experiment = trained.experiment
+    if source and open_set(source).digest == trained.manifest["data"]["digest"]:
+        experiment, source = _reading(experiment, source, trained), ""  # the same records, moved
     own = predictions(trained, experiment, experiment.data.validation_split)
     if "probability" not in own:
         raise UserError(
@@ -47,8 +49,7 @@ def evaluate_run(
     os.replace(temporary, path)
 
     if source:
-        data = dataclasses.replace(experiment.data, source=source, aus=trained.aus)
-        experiment = dataclasses.replace(experiment, data=data)
+        experiment = _reading(experiment, source, trained)
     same = split == experiment.data.validation_split and not source
     rows = own if same else predictions(trained, experiment, split)
     folder = Path(workdir) / "evaluation" / split / str(trained.step)
@@ -78,6 +79,11 @@ def evaluate_run(
         f"(by chance {mean['chance_ap']['value']:.3f}), mean F1 {mean['f1']['value']:.3f}"
     )
     return folder, line
+
+
+def _reading(experiment: Experiment, source: str, trained: Trained) -> Experiment:
+    data = dataclasses.replace(experiment.data, source=source, aus=trained.aus)
+    return dataclasses.replace(experiment, data=data)
 
 
 def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:

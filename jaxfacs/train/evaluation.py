@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics as measures
 from jaxfacs.train import mesh as meshes
 
@@ -34,6 +35,8 @@ def collect(
             gathered[-2] = jax.device_get(gathered[-2])
         if stop():
             return None
+    if not gathered:
+        raise UserError("the split holds no clip; choose another or build the records again")
     gathered = [jax.device_get(rows) for rows in gathered]
     terms = [k.removeprefix("sum_") for k in gathered[0] if k.startswith("sum_")]
     losses, counted = {}, set()

@@ -1,7 +1,6 @@
 """The host's side of the numbers: averages over a window, the progress line, the limit of skips."""
 
 import sys
-import time
 from typing import Any
 
 import jax
@@ -40,7 +39,7 @@ class Meter:
         carried = carried or {}
         self._sums: dict[str, float] = dict(carried.get("sums", {}))
         self._count: int = carried.get("count", 0)
-        self._mark = self._measured()
+        self._mark: tuple[float, float] | None = None  # set by the first step, which compiled
         self._mark_steps = 0
 
     def carried(self) -> dict[str, Any]:
@@ -59,7 +58,10 @@ class Meter:
             for name, value in metrics.items():
                 if name in AVERAGED or name.startswith("loss_"):
                     self._sums[name] = self._sums.get(name, 0.0) + value
-        self._mark_steps += 1
+        if self._mark is None:
+            self._mark = self._measured()
+        else:
+            self._mark_steps += 1
         if step % self._log_every == 0 or step == self._steps:
             means = {name: total / self._count for name, total in self._sums.items()}
             last = {name: metrics[name] for name in ("learning_rate", "skipped")}
@@ -77,7 +79,9 @@ class Meter:
         return seconds.get("data", 0.0), seconds.get("step", 0.0)
 
     def _speed(self) -> dict[str, float]:
-        """Of the window, without evaluation, checkpoints and compilation."""
+        """Of the window, without evaluation, checkpoints and compilation; {} if nothing is left."""
+        if self._mark is None or not self._mark_steps:
+            return {}
         data, step = (now - then for now, then in zip(self._measured(), self._mark, strict=True))
         clips = self._mark_steps * self._batch_size / max(data + step, 1e-9)
         self._mark, self._mark_steps = self._measured(), 0
@@ -88,14 +92,17 @@ class Meter:
         }
 
     def _print(self, step: int, loss: float | None, speed: dict[str, float]) -> None:
-        left_s = (self._steps - step) * self._batch_size / speed["clips_per_s"]
-        left = time.strftime("%H:%M:%S" if left_s < 86400 else "%j d %H:%M", time.gmtime(left_s))
         shown = "no finite step" if loss is None else f"loss {loss:.4f}"
-        tell(
-            f"step {step}/{self._steps}  {shown}  {speed['clips_per_s']:.1f} clips/s "
-            f"({speed['clips_per_s_device']:.1f} a device)  data wait {speed['data_wait']:.0%}  "
-            f"left {left}"
-        )
+        text = f"step {step}/{self._steps}  {shown}"
+        if speed:
+            left_s = (self._steps - step) * self._batch_size / speed["clips_per_s"]
+            hours, minutes = divmod(round(left_s / 60), 60)
+            left = f"{hours} h {minutes} min" if hours else f"{left_s / 60:.1f} min"
+            text += (
+                f"  {speed['clips_per_s']:.1f} clips/s ({speed['clips_per_s_device']:.1f} a "
+                f"device)  data wait {speed['data_wait']:.0%}  left {left}"
+            )
+        tell(text)
 
 
 def tell(text: str) -> None:

@@ -49,6 +49,11 @@ class Run:
 
     def evaluate(self, state: State) -> dict[str, float] | None:
         """Measures the validation split; None if the run is to stop instead."""
+
+        def stop() -> bool:
+            self.heartbeat.alive()
+            return self.signals.requested()
+
         weights = state["ema"] or state
         collected = evaluation.collect(
             self.predict_step,
@@ -56,7 +61,7 @@ class Run:
             weights["stats"],
             self.validation(),
             self.plan.mesh,
-            stop=self.signals.requested,
+            stop=stop,
         )
         return (
             None if collected is None else evaluation.measure(collected[0], self.aus, collected[1])

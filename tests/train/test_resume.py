@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ import tiny
 
 from jaxfacs import cli
 from jaxfacs.runtime import metrics
+from jaxfacs.train import checkpoint
 
 
 def start(config_path, workdir: Path, *more) -> subprocess.Popen:
@@ -213,6 +215,20 @@ def test_evaluate_writes_the_report_and_the_thresholds(copy_of, capsys):
     thresholds = json.loads((workdir / "evaluation/validation/60/thresholds.json").read_text())
     assert set(thresholds) == set(tiny.AUS)
     assert "mean AP" in capsys.readouterr().out
+
+
+def test_evaluate_finds_records_that_moved(copy_of, records, tmp_path, capsys):
+    workdir, moved = copy_of(), tmp_path / "moved"
+    shutil.copytree(records, moved)
+    config = workdir / "checkpoints" / "60" / "manifest" / "metadata"
+    manifest = json.loads(config.read_text())
+    manifest["experiment"]["data"]["source"] = str(tmp_path / "gone")
+    manifest.pop("sha256")
+    config.write_text(json.dumps(checkpoint._sealed(manifest)))
+    arguments = ["evaluate", "--workdir", str(workdir), "--step", "60"]
+    assert cli.main(arguments) == 2
+    assert "gone is not a record folder" in capsys.readouterr().err
+    assert cli.main([*arguments, "--source", str(moved)]) == 0
 
 
 @pytest.mark.slow
