@@ -290,8 +290,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _sealed(manifest: Manifest) -> Manifest:
+    """A copy with its own digest: Orbax writes it later, when the loop's clock has gone on."""
     text = json.dumps(manifest, sort_keys=True)
-    return {**manifest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _restore_item(folder: Path, item: str, abstract: Tree, manifest: Manifest) -> Tree:

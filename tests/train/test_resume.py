@@ -15,7 +15,7 @@ import tiny
 
 from jaxfacs import cli
 from jaxfacs.runtime import metrics
-from jaxfacs.train import checkpoint
+from jaxfacs.train import checkpoint, evaluation
 
 
 def start(config_path, workdir: Path, *more) -> subprocess.Popen:
@@ -71,6 +71,26 @@ def test_sigterm_saves_exits_75_and_goes_on_exactly(config_path, straight, tmp_p
     newest = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
     assert 24 <= newest < 60 and f"after step {newest}, saved" in said
     assert cli.main(["train", str(config_path), "--workdir", str(tmp_path)]) == 0
+    assert tiny.digests(tmp_path, 60) == tiny.digests(straight, 60)
+    assert tiny.lines(tmp_path) == tiny.lines(straight)
+
+
+def test_stopped_in_an_evaluation_it_saves_and_evaluates_after_the_restart(
+    config_path, straight, tmp_path, monkeypatch, capsys
+):
+    arguments = ["train", str(config_path), "--workdir", str(tmp_path)]
+    collect = evaluation.collect
+
+    def interrupted(*passed, stop, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return collect(*passed, stop=stop, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "collect", interrupted)
+        assert cli.main(arguments) == 75
+    assert "stopped by a signal after step 20, saved" in capsys.readouterr().err
+    assert (tmp_path / "checkpoints" / "20").is_dir()
+    assert cli.main(arguments) == 0
     assert tiny.digests(tmp_path, 60) == tiny.digests(straight, 60)
     assert tiny.lines(tmp_path) == tiny.lines(straight)
 
