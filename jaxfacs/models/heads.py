@@ -1,19 +1,14 @@
 """From pooled features to Action Units: the heads that every backbone shares."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxfacs.models.layers import normal
+
 MAX_INTENSITY = 5.0  # FACS letter E
 
-Init = Any
-
-
-def linear_init(std: float = 0.01) -> Init:
-    """Returns the initialiser of a classifier: N(0, std), as MobileNetV2 has it."""
-    return jax.nn.initializers.normal(std)
+LINEAR_STD = 0.01  # as MobileNetV2 starts its classifier
 
 
 class Heads(nnx.Module):
@@ -38,7 +33,7 @@ class Heads(nnx.Module):
         self.dropout = dropout
 
         def linear(num_outputs: int) -> nnx.Linear:
-            return nnx.Linear(num_features, num_outputs, kernel_init=linear_init(), rngs=rngs)
+            return nnx.Linear(num_features, num_outputs, kernel_init=normal(LINEAR_STD), rngs=rngs)
 
         setattr(self, "1", linear(num_aus))
         self.intensity = linear(num_aus) if intensity else None

@@ -1,16 +1,38 @@
 """The few layers 3D networks are made of, on the fast operations of `jaxfacs.ops`."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxfacs import ops
 
 Stride = tuple[int, int, int]
 Activation = Literal["none", "relu", "relu6"]
+
+
+def normal(std: float) -> Callable[..., jax.Array]:
+    """Returns an initialiser (key, shape) -> N(0, std) float32, drawn by numpy from the key.
+
+    The same values everywhere, also in a trace. jax.random would compile a program for each of the
+    network's fifty shapes: 12 s of processor time for 3D-MobileNetV2.
+    """
+
+    def initialise(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32, **_: Any):
+        def draw(data):
+            generator = np.random.Generator(np.random.Philox(np.asarray(data).tolist()))
+            return (std * generator.standard_normal(shape, np.float32)).astype(dtype)
+
+        data = jax.random.key_data(key)
+        if isinstance(data, jax.core.Tracer):
+            return jax.pure_callback(draw, jax.ShapeDtypeStruct(shape, dtype), data)
+        return jnp.asarray(draw(data))
+
+    return initialise
 
 
 class Conv3d(nnx.Module):
@@ -37,7 +59,7 @@ class Conv3d(nnx.Module):
         # N(0, sqrt(2 / fan out)) with fan out not divided by groups: models.md 3.1.
         std = math.sqrt(2.0 / (size**3 * out_channels))
         shape = (size, size, size, *channels)
-        self.kernel = nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.float32))
+        self.kernel = nnx.Param(normal(std)(rngs.params(), shape))
         self.strides = strides
         self.dtype = dtype
 
@@ -67,10 +89,11 @@ class BatchNorm(nnx.Module):
         momentum: float = 0.9,
         eps: float = 1e-5,
     ):
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
-        self.mean = nnx.BatchStat(jnp.zeros(channels))
-        self.var = nnx.BatchStat(jnp.ones(channels))
+        zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        self.scale = nnx.Param(jnp.asarray(ones))
+        self.bias = nnx.Param(jnp.asarray(zeros))
+        self.mean = nnx.BatchStat(jnp.asarray(zeros))
+        self.var = nnx.BatchStat(jnp.asarray(ones))
         self.activation: Activation = activation
         self.momentum = momentum
         self.eps = eps

@@ -50,9 +50,11 @@ def card(name: str) -> Card:
 def create(name: str, *, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
     """Makes the network `name`; UserError names the valid options if one is unknown."""
     function, _ = _entry(name)
-    valid = [p for p in inspect.signature(function).parameters if p != "rngs"]
-    if unknown := sorted(options.keys() - set(valid)):
+    valid = {n: p for n, p in inspect.signature(function).parameters.items() if n != "rngs"}
+    if unknown := sorted(options.keys() - valid.keys()):
         raise UserError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(valid)}")
+    if missing := [n for n, p in valid.items() if p.default is p.empty and n not in options]:
+        raise UserError(f"{name} needs the option {', '.join(missing)}")
     return function(rngs=rngs, **options)
 
 

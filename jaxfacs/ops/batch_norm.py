@@ -28,6 +28,11 @@ def masked(g: jax.Array, u: jax.Array, activation: Activation) -> jax.Array:
     return jnp.where(inside, g, 0)
 
 
+def along_channels(vector: jax.Array, ndim: int) -> jax.Array:
+    """Shapes (C,) so that it meets an array of `ndim` axes without implicit rank promotion."""
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)
+
+
 def batch_norm_inference(
     x: jax.Array,
     scale: jax.Array,
@@ -38,7 +43,9 @@ def batch_norm_inference(
     eps: float = 1e-5,
 ) -> jax.Array:
     """Normalises `x` (..., C) with given statistics (C,), then applies the activation."""
-    gain = scale * lax.rsqrt(var + eps)
+    mean, gain, bias = (
+        along_channels(v, x.ndim) for v in (mean, scale * lax.rsqrt(var + eps), bias)
+    )
     u = (x.astype(jnp.float32) - mean) * gain + bias
     return activate(u, activation).astype(x.dtype)
 
@@ -70,10 +77,11 @@ def _batch_norm(x, scale, bias, activation, eps) -> tuple[jax.Array, jax.Array, 
 def _forward(x, scale, bias, activation, eps):
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes, dtype=jnp.float32)
-    centred = x.astype(jnp.float32) - mean
+    centred = x.astype(jnp.float32) - along_channels(mean, x.ndim)
     var = jnp.mean(jnp.square(centred), axes)
     inverse = lax.rsqrt(var + eps)
-    y = activate(centred * (scale * inverse) + bias, activation)
+    gain = along_channels(scale * inverse, x.ndim)
+    y = activate(centred * gain + along_channels(bias, x.ndim), activation)
     return (y.astype(x.dtype), mean, var), (x, scale, bias, mean, inverse)
 
 
@@ -82,12 +90,16 @@ def _backward(activation, eps, residuals, cotangents):
     x, scale, bias, mean, inverse = residuals
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1]
-    centred = x.astype(jnp.float32) - mean
+    centred = x.astype(jnp.float32) - along_channels(mean, x.ndim)
+    gain = along_channels(scale * inverse, x.ndim)
     # The output is not kept: its mask comes again from x, which is read here anyway.
-    g = masked(cotangents[0].astype(jnp.float32), centred * (scale * inverse) + bias, activation)
+    u = centred * gain + along_channels(bias, x.ndim)
+    g = masked(cotangents[0].astype(jnp.float32), u, activation)
     dbias = jnp.sum(g, axes)
     dscale = jnp.sum(g * centred, axes) * inverse
-    dx = (scale * inverse) * (g - dbias / count - centred * (inverse * dscale / count))
+    level = along_channels(dbias / count, x.ndim)
+    slope = along_channels(inverse * dscale / count, x.ndim)
+    dx = gain * (g - level - centred * slope)
     return dx.astype(x.dtype), dscale, dbias
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxfacs.ops.batch_norm import Activation, activate, masked
+from jaxfacs.ops.batch_norm import Activation, activate, along_channels, masked
 from jaxfacs.ops.depthwise import DIMENSIONS, Stride
 
 
@@ -20,8 +20,12 @@ def pointwise_conv3d(x_BTHWC: jax.Array, kernel_IxO: jax.Array) -> jax.Array:
 
 
 def _matmul(x, w):
-    y = lax.dot_general(_rows(x), w, (((1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    return y.astype(x.dtype).reshape(*x.shape[:-1], w.shape[1])
+    return _product(_rows(x), w).astype(x.dtype).reshape(*x.shape[:-1], w.shape[1])
+
+
+def _product(a, b):
+    """Returns the matrix product in float32."""
+    return lax.dot_general(a, b, (((1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
 def _rows(x):
@@ -55,10 +59,11 @@ def pointwise_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Pointwise convolution, BatchNorm over its output, activation: one operation.
 
-    Made for layers that widen. z = x W is never normalised by itself: the statistics of z follow
-    from those of the narrow x (mean(z) = mean(x) W, var(z) = diag(W' Cov(x) W)), so the norm folds
-    into the matrix; and the sums that BatchNorm's gradient needs over z follow from x'g, which is
-    the kernel's gradient anyway. This saves four of nine passes over the widest arrays.
+    Made for layers that widen. BatchNorm takes the mean away again, so x is centred while it is
+    narrow, and the variance of z = x W needs one pass and no second mean. What BatchNorm's gradient
+    sums over z follows from x'g, which is the kernel's gradient anyway, and its terms in z from
+    the narrow x: dz, and z in the backward pass, are never formed. That saves five passes over the
+    widest arrays of the network.
 
     Returns:
       y (..., O) like `x_BTHWC`; mean and biased variance of z, (O,) float32, without gradient.
@@ -72,49 +77,41 @@ def _pointwise_norm(x, w, scale, bias, activation, eps) -> tuple[jax.Array, jax.
 
 
 def _pointwise_norm_fwd(x, w, scale, bias, activation, eps):
-    axes = tuple(range(x.ndim - 1))
     w32 = w.astype(jnp.float32)
-    x_mean = jnp.mean(x, axes, dtype=jnp.float32)
-    # Centred before squaring: Cov(x) = E[xx'] - mean mean' would lose digits.
-    centred = (x.astype(jnp.float32) - x_mean).astype(x.dtype)
-    rows = _rows(centred)
-    covariance = _rows_product(rows, rows) / rows.shape[0]
-    var = jnp.sum(w32 * (covariance @ w32), axis=0)
+    x_mean = jnp.mean(x, tuple(range(x.ndim - 1)), dtype=jnp.float32)
+    centred = (x.astype(jnp.float32) - along_channels(x_mean, x.ndim)).astype(x.dtype)
+    z = _product(_rows(centred), w)
+    # Not from Cov(x), though it would save this pass: w' Cov(x) w cancels where x is correlated.
+    var = jnp.mean(jnp.square(z), axis=0)
     inverse = lax.rsqrt(var + eps)
-    folded = (w32 * (scale * inverse)).astype(x.dtype)
-    u = lax.dot_general(rows, folded, (((1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    y = activate(u + bias, activation).astype(x.dtype).reshape(*x.shape[:-1], w.shape[1])
-    return (y, x_mean @ w32, var), (centred, w, scale, inverse, covariance, y)
+    u = z * (scale * inverse)[None] + bias[None]
+    y = activate(u, activation).astype(x.dtype)
+    y = y.reshape(*x.shape[:-1], w.shape[1])
+    return (y, x_mean @ w32, var), (centred, w, scale, inverse, y)
 
 
 def _pointwise_norm_bwd(activation, eps, residuals, cotangents):
     del eps
-    centred, w, scale, inverse, covariance, y = residuals
-    count = centred.size // centred.shape[-1]
+    centred, w, scale, inverse, y = residuals
+    rows = _rows(centred)
+    count = rows.shape[0]
     w32 = w.astype(jnp.float32)
     gain = scale * inverse
     g = _rows(masked(cotangents[0], y, activation))
-    rows = _rows(centred)
-    products = _rows_product(rows, g)  # x'g, (I, O)
+    products = _rows_product(rows, g)
+    covariance = _rows_product(rows, rows) / count
     dbias = jnp.sum(g, axis=0, dtype=jnp.float32)
     dscale = inverse * jnp.sum(w32 * products, axis=0)
-    # With zhat = centred W inverse, dz = gain (g - dbias/N - zhat dscale/N). Then dW = centred'dz
-    # and dx = dz W', each written without dz.
-    dw = gain * (products - (covariance @ w32) * (inverse * dscale))
-    back = (w32 * gain).T.astype(g.dtype)
-    correction = (w32 * (gain * inverse * dscale / count)) @ w32.T
+    # With zhat = centred W inverse: dz = gain (g - dbias/N - zhat dscale/N), dW = centred' dz and
+    # dx = dz W', each multiplied out so that only g is wide.
+    dw = gain[None] * (products - (covariance @ w32) * (inverse * dscale)[None])
+    correction = (w32 * (gain * inverse * dscale / count)[None]) @ w32.T
     dx = (
-        lax.dot_general(g, back, (((1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-        - lax.dot_general(
-            rows,
-            correction.astype(rows.dtype),
-            (((1,), (0,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )
-        - w32 @ (gain * dbias / count)
+        _product(g, (w32 * gain[None]).T.astype(g.dtype))
+        - _product(rows, correction.astype(rows.dtype))
+        - (w32 @ (gain * dbias / count))[None]
     )
-    dx = dx.astype(centred.dtype).reshape(centred.shape)
-    return dx, dw.astype(w.dtype), dscale, dbias
+    return dx.astype(centred.dtype).reshape(centred.shape), dw.astype(w.dtype), dscale, dbias
 
 
 _pointwise_norm.defvjp(_pointwise_norm_fwd, _pointwise_norm_bwd)

@@ -120,7 +120,7 @@ def forward_by_shifts(x_BTHWC: jax.Array, kernel: jax.Array, strides: Stride) ->
     sizes = _out_sizes(x_BTHWC.shape, kernel.shape, strides)
     kernel = kernel.astype(jnp.float32)
     y = sum(
-        _window(xp, tap, sizes, strides).astype(jnp.float32) * kernel[tap]
+        _window(xp, tap, sizes, strides).astype(jnp.float32) * kernel[tap][None, None, None, None]
         for tap in _taps(kernel.shape)
     )
     return jnp.asarray(y).astype(x_BTHWC.dtype)

@@ -23,4 +23,5 @@ def keep_freed_memory() -> bool:
         return False
     # One arena, because only the main one can grow to such sizes; never map, never trim it.
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    done = [mallopt(parameter, value) == 1 for parameter, value in settings]  # every one is tried
+    return all(done)
