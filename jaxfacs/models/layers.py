@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from jaxfacs import ops
 
@@ -28,7 +29,7 @@ def normal(std: float) -> Callable[..., jax.Array]:
             return (std * generator.standard_normal(shape, np.float32)).astype(dtype)
 
         data = jax.random.key_data(key)
-        if isinstance(data, jax.core.Tracer):
+        if isinstance(data, Tracer):
             return jax.pure_callback(draw, jax.ShapeDtypeStruct(shape, dtype), data)
         return jnp.asarray(draw(data))
 

@@ -54,7 +54,7 @@ def depthwise_conv3d(
     if x_BTHWC.shape[-1] != kernel_TxHxWxC.shape[-1]:
         raise ValueError(f"x has {x_BTHWC.shape[-1]} channels, kernel {kernel_TxHxWxC.shape[-1]}")
     strides = (int(strides[0]), int(strides[1]), int(strides[2]))
-    if min(strides) < 1 or min(_out_sizes(x_BTHWC.shape, kernel_TxHxWxC.shape, strides)) < 1:
+    if min(strides) < 1 or min(out_sizes(x_BTHWC.shape, kernel_TxHxWxC.shape, strides)) < 1:
         raise ValueError(
             f"x {x_BTHWC.shape} is too small for kernel {kernel_TxHxWxC.shape}, strides {strides}"
         )
@@ -117,7 +117,7 @@ def _plain_vjp(x, kernel, g, strides):
 def forward_by_shifts(x_BTHWC: jax.Array, kernel: jax.Array, strides: Stride) -> jax.Array:
     """Sums kT·kH·kW shifted products."""
     xp = _padded(x_BTHWC, kernel.shape)
-    sizes = _out_sizes(x_BTHWC.shape, kernel.shape, strides)
+    sizes = out_sizes(x_BTHWC.shape, kernel.shape, strides)
     kernel = kernel.astype(jnp.float32)
     y = sum(
         _window(xp, tap, sizes, strides).astype(jnp.float32) * kernel[tap][None, None, None, None]
@@ -224,7 +224,10 @@ def _window(x_BTHWC, start, sizes, strides):
     return x_BTHWC[(slice(None), *box)]
 
 
-def _out_sizes(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Stride):
+def out_sizes(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Stride
+) -> list[int]:
+    """Returns T', H', W' of a convolution padded k//2 on each side."""
     return [
         (n + 2 * (k // 2) - k) // s + 1
         for n, k, s in zip(x_shape[1:4], kernel_shape[:3], strides, strict=True)
