@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxfacs.errors import UserError
 from jaxfacs.models.layers import normal
 
 MAX_INTENSITY = 5.0  # FACS letter E
@@ -29,7 +30,9 @@ class Heads(nnx.Module):
         rngs: nnx.Rngs,
     ):
         if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout {dropout} is not in [0, 1)")
+            raise UserError(f"dropout {dropout} is not in [0, 1)")
+        if num_aus < 1 or num_emotions < 0:
+            raise UserError(f"num_aus {num_aus} must be 1 or more, num_emotions {num_emotions} 0")
         self.dropout = dropout
 
         def linear(num_outputs: int) -> nnx.Linear:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxfacs.errors import UserError
 from jaxfacs.models.heads import Heads
 from jaxfacs.models.layers import BatchNorm, Conv3d, Stride, conv_norm
 from jaxfacs.models.registry import Card, register
@@ -36,6 +37,7 @@ V1_STAGES: tuple[tuple[int, int, Stride], ...] = (
 STEM_CHANNELS = 32
 STEM_STRIDES: Stride = (1, 2, 2)
 V2_LAST_CHANNELS = 1280
+_DTYPES = ("float32", "bfloat16")
 
 _CARD = Card(
     frames=16,
@@ -187,10 +189,14 @@ class _Maker:
     """Makes blocks of one network: what all of them share is said once."""
 
     def __init__(self, *, dtype: Any, rngs: nnx.Rngs):
+        if str(dtype) not in _DTYPES and dtype not in (jnp.float32, jnp.bfloat16):
+            raise UserError(f"dtype {dtype} is not one of {', '.join(_DTYPES)}")
         self.dtype = jnp.dtype(dtype)
         self.rngs = rngs
 
     def conv(self, in_channels: int, out_channels: int, **options: Any) -> Conv3d:
+        if min(in_channels, out_channels) < 1:
+            raise UserError("the width leaves a layer without channels; choose a larger one")
         options = {"size": 1, **options}
         return Conv3d(in_channels, out_channels, dtype=self.dtype, rngs=self.rngs, **options)
 

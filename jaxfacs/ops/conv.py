@@ -70,8 +70,8 @@ def pointwise_norm(
     Made for layers that widen. BatchNorm takes the mean away again, so x is centred while it is
     narrow, and the variance of z = x W needs one pass and no second mean. What BatchNorm's gradient
     sums over z follows from x'g, which is the kernel's gradient anyway, and its terms in z from
-    the narrow x: dz, and z in the backward pass, are never formed. That saves five passes over the
-    widest arrays of the network.
+    the narrow x: dz, and z in the backward pass, are never formed. That saves several passes over
+    the widest arrays of the network.
 
     Returns:
       y (..., O) like `x_BTHWC`; mean and biased variance of z, (O,) float32, without gradient.

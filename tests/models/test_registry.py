@@ -32,6 +32,20 @@ def test_missing_option_is_named():
         models.create("mobilenet3d_v2", rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"num_aus": 0}, "num_aus 0"),
+        ({"num_aus": 1, "dropout": 1.0}, "dropout"),
+        ({"num_aus": 1, "width": 0.01}, "width"),
+        ({"num_aus": 1, "dtype": "int8"}, "dtype"),
+    ],
+)
+def test_impossible_options_are_refused(options, match):
+    with pytest.raises(UserError, match=match):
+        models.create("mobilenet3d_v2", rngs=nnx.Rngs(0), **options)
+
+
 def test_a_name_is_given_once():
     with pytest.raises(ValueError, match="twice"):
         registry.register("mobilenet3d_v2", models.card("mobilenet3d_v2"))
