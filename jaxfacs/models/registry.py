@@ -4,7 +4,6 @@ import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from flax import nnx
 
@@ -13,10 +12,7 @@ from jaxfacs.errors import UserError
 
 @dataclass(frozen=True)
 class Card:
-    """What a user must know to feed a network and to cite it.
-
-    `mean` and `std` are RGB on the 0..255 scale: x = (uint8 - mean) / std.
-    """
+    """What one must know to feed a network, x = (uint8 RGB - mean) / std, and to cite it."""
 
     frames: int
     size: int
@@ -34,7 +30,7 @@ def register(name: str, card: Card) -> Callable[[Callable], Callable]:
     """Decorates the function that makes the network `name`; a name is given once."""
     if name in _ENTRIES:
         raise ValueError(f"model '{name}' is registered twice")
-    return lambda function: _ENTRIES.setdefault(name, (function, card))[0]
+    return lambda make: _ENTRIES.setdefault(name, (make, card))[0]
 
 
 def names() -> tuple[str, ...]:
@@ -43,23 +39,23 @@ def names() -> tuple[str, ...]:
 
 
 def card(name: str) -> Card:
-    """Returns the card of `name`; UserError lists near names if there is no such network."""
+    """Returns the card of `name`; UserError lists near names if there is none."""
     return _entry(name)[1]
 
 
-def create(name: str, *, rngs: nnx.Rngs, **options: Any) -> nnx.Module:
+def create(name: str, *, rngs: nnx.Rngs, **options: object) -> nnx.Module:
     """Makes the network `name`; UserError names the valid options if one is unknown."""
-    function, _ = _entry(name)
-    valid = {n: p for n, p in inspect.signature(function).parameters.items() if n != "rngs"}
+    make = _entry(name)[0]
+    valid = {n: p for n, p in inspect.signature(make).parameters.items() if n != "rngs"}
     if unknown := sorted(options.keys() - valid.keys()):
         raise UserError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(valid)}")
     if missing := [n for n, p in valid.items() if p.default is p.empty and n not in options]:
         raise UserError(f"{name} needs the option {', '.join(missing)}")
-    return function(rngs=rngs, **options)
+    return make(rngs=rngs, **options)
 
 
 def _entry(name: str) -> tuple[Callable[..., nnx.Module], Card]:
-    if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, names(), n=3) or names()
-        raise UserError(f"no model '{name}'; did you mean: {', '.join(near)}?")
-    return _ENTRIES[name]
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    near = difflib.get_close_matches(name, names(), n=3) or names()
+    raise UserError(f"no model '{name}'; did you mean: {', '.join(near)}?")
