@@ -44,13 +44,13 @@ def card(name: str) -> Card:
 
 
 def create(name: str, *, rngs: nnx.Rngs, **options: object) -> nnx.Module:
-    """Makes the network `name`; UserError names the valid options if one is unknown."""
+    """Makes the network `name`; UserError names its options if one is unknown or missing."""
     make = _entry(name)[0]
-    valid = {n: p for n, p in inspect.signature(make).parameters.items() if n != "rngs"}
-    if unknown := sorted(options.keys() - valid.keys()):
-        raise UserError(f"{name} has no option {', '.join(unknown)}; it has: {', '.join(valid)}")
-    if missing := [n for n, p in valid.items() if p.default is p.empty and n not in options]:
-        raise UserError(f"{name} needs the option {', '.join(missing)}")
+    signature = inspect.signature(make)
+    try:
+        signature.bind(rngs=rngs, **options)
+    except TypeError as error:  # an unknown option, or a missing one
+        raise UserError(f"{name}: {error}; options: {', '.join(signature.parameters)}") from None
     return make(rngs=rngs, **options)
 
 

@@ -23,7 +23,7 @@ def test_unknown_name_lists_near_ones():
 
 
 def test_unknown_option_lists_valid_ones():
-    with pytest.raises(UserError, match=r"no option widht.*width"):
+    with pytest.raises(UserError, match=r"widht.*width"):
         models.create("mobilenet3d_v2", rngs=nnx.Rngs(0), num_aus=1, widht=2.0)
 
 
