@@ -45,8 +45,7 @@ def card(name: str) -> Card:
 
 def create(name: str, *, rngs: nnx.Rngs, **options: object) -> nnx.Module:
     """Makes the network `name`; UserError names its options if one is unknown or missing."""
-    make = _entry(name)[0]
-    signature = inspect.signature(make)
+    signature = inspect.signature(make := _entry(name)[0])
     try:
         signature.bind(rngs=rngs, **options)
     except TypeError as error:  # an unknown option, or a missing one
