@@ -11,7 +11,6 @@ from jaxfacs.ops.memory import keep_freed_memory
 
 NUM_AUS = 12
 LEARNING_RATE = 1e-3
-TRIALS = 2  # rounds in which PyTorch's variants compete for the comparison
 
 
 def main(
@@ -25,15 +24,14 @@ def main(
 ) -> None:
     """Times a whole training step: forward, backward, Adam. Ours and PyTorch's, interleaved.
 
-    PyTorch runs in both memory layouts, with oneDNN and without; the fastest of the four is the one
-    compared with. Each round times both once; printed are medians and the median of the rounds'
-    ratios. Memory is kept between steps for both (see docs/performance.md).
+    PyTorch runs in both memory layouts, with oneDNN and without. Each round times all once; printed
+    are the medians, and the median over rounds of the ratio to the fastest of the four. Memory is kept between steps for both (see docs/performance.md).
 
     Args:
       model: a registered network.
       clip: frames, height and width of the input.
       batch: clips in a step.
-      rounds: how often each is timed.
+      rounds: how often each is timed (a round takes some seconds on two cores).
       dtype: float32 or bfloat16, ours (PyTorch stays in float32).
       torch: compares with PyTorch if it is installed; otherwise times ours alone.
     """
@@ -49,18 +47,14 @@ def main(
     print(f"{model}, {batch} clips of {clip}: forward + backward + Adam")
     print(f"{machine('jax', 'jaxlib', 'flax', 'torch')} · memory kept between steps: {kept}")
     if torch and util.find_spec("torch"):
-        variants = torch_steps(model, shape)
-        trial = interleaved(variants, rounds=TRIALS)
-        for name, seconds in trial.items():
-            print(f"  {name:<34} {min(seconds) * 1e3:9.1f} ms (trial)")
-        best = min(trial, key=lambda name: min(trial[name]))
-        steps[best] = variants[best]
+        steps |= torch_steps(model, shape)
     seconds = interleaved(steps, rounds=rounds)
-    for name, values in seconds.items():
-        print(f"  {name:<34} {statistics.median(values) * 1e3:9.1f} ms (median of {rounds})")
-    for name, values in seconds.items():
-        if name != ours:
-            print(f"{ours} is {ratio(values, seconds[ours]):.2f} times as fast as {name}")
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    for name, value in median.items():
+        print(f"  {name:<34} {value * 1e3:9.1f} ms (median of {rounds})")
+    if len(median) > 1:
+        best = min(median.keys() - {ours}, key=lambda name: median[name])
+        print(f"{ours} is {ratio(seconds[best], seconds[ours]):.2f} times as fast as {best}")
 
 
 def jax_step(model: str, shape: tuple[int, ...], dtype: str) -> Callable[[], object]:
