@@ -25,7 +25,8 @@ def main(
     """Times a whole training step: forward, backward, Adam. Ours and PyTorch's, interleaved.
 
     PyTorch runs in both memory layouts, with oneDNN and without. Each round times all once; printed
-    are the medians, and the median over rounds of the ratio to the fastest of the four. Memory is kept between steps for both (see docs/performance.md).
+    are the medians, and the median over rounds of the ratio to the fastest of the four. Memory is
+    kept between steps for all (see docs/performance.md).
 
     Args:
       model: a registered network.
