@@ -22,7 +22,7 @@ import numpy as np
 REPOSITORY = Path(__file__).parents[1]
 MARK = ".jaxfacs-demo"  # only a folder that carries it is emptied for the next run
 DEVICES = 2
-KILL_AFTER_STEP = 90  # the config saves every 50 steps, so work is lost and has to be done again
+KILL_AFTER_STEP = 150  # the config saves every 100 steps, so work is lost and has to be done again
 FILM_SEED, FILM_SUBJECT = 2024, 987_654  # nobody among the records: their seeds are mixed
 EMOTIONS = ("happiness", "sadness", "surprise", "fear", "anger", "disgust")
 NEUTRAL_MARGIN_S = 0.3  # a label changes where the face is still moving
@@ -39,7 +39,8 @@ def main() -> int:
     _say("1. Faces whose AUs are known exactly, as sharded records")
     _run(
         *("data", "build", "synthface", "--out", out / "records", "--clips", arguments.clips),
-        *("--frames", 8, "--size", 64, "--seed", 1, *head),
+        *("--frames", 4, "--fps", 12.5, "--size", 64, "--subjects", max(arguments.clips // 3, 6)),
+        *("--near-frontal", "--seed", 1, *head),
     )
     _run("data", "show", out / "records", "--out", out / "plots")
 
@@ -81,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("films", nargs="*", type=Path, help="your own films, predicted as well")
     parser.add_argument("--out", type=Path, default=Path("demo_out"))
-    parser.add_argument("--clips", type=int, default=320, help="rendered clips of 8 frames")
+    parser.add_argument("--clips", type=int, default=900, help="rendered clips of 4 frames")
     parser.add_argument("--head", type=Path, help="folder of the ICT Face Model Light")
     return parser.parse_args()
 
@@ -158,6 +159,8 @@ def _render_film(out: Path, head: Path | None) -> Path:
         subject=FILM_SUBJECT,
         path=out / "film.mp4",
         emotions=EMOTIONS,
+        size=192,
+        fps=12.5,
         head=synthface.load_head(None if head is None else str(head)),
     )
     print(f"-- rendered {made.path}, {made.frames} frames; its true labels are in {made.csv_path}")
@@ -168,13 +171,12 @@ def _compare(film: Path, prediction: Path) -> None:
     """Prints how the intensities read agree with the true ones, and which emotions were named."""
     truth = _columns(film.with_suffix(".csv"))
     read = _columns(prediction / film.with_suffix(".csv").name)
-    found = np.array(read["success"], float) == 1
+    found = _numbers(read["success"]) == 1
     print(f"-- a face was found in {found.sum()} of {len(found)} frames")
     agreement = {}
     for name in read:
         if name.endswith("_r") and name in truth:
-            true = np.array(truth[name], float)
-            seen = np.array(read[name], float)
+            true, seen = _numbers(truth[name]), _numbers(read[name])
             use = found & (true >= 0)
             if true[use].std() > 0 and seen[use].std() > 0:
                 agreement[name.removesuffix("_r")] = float(np.corrcoef(true[use], seen[use])[0, 1])
@@ -182,7 +184,7 @@ def _compare(film: Path, prediction: Path) -> None:
     print(f"-- correlation of intensities read with the true ones: {shown}")
     print(f"-- mean over {len(agreement)} AUs: {np.mean(list(agreement.values())):.2f}")
     emotions = [e for e in EMOTIONS if e in read]
-    scores = np.array([[float(v) for v in read[e]] for e in emotions])
+    scores = np.array([_numbers(read[e]) for e in emotions])
     for emotion in EMOTIONS:
         frames = np.flatnonzero((np.array(truth["emotion"]) == emotion) & found)
         if len(frames):
@@ -195,6 +197,11 @@ def _columns(path: Path) -> dict[str, list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _numbers(cells: list[str]) -> np.ndarray:
+    """Cells as numbers; an empty one (no face in that frame) is NaN."""
+    return np.array([float(cell) if cell else np.nan for cell in cells])
 
 
 def _shared_films() -> list[Path]:

@@ -1,5 +1,7 @@
 """From pooled features to Action Units: the heads that every backbone shares."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,6 +12,7 @@ from jaxfacs.models.layers import normal
 MAX_INTENSITY = 5.0  # FACS letter E
 
 LINEAR_STD = 0.01  # as MobileNetV2 starts its classifier
+INTENSITY_START = 0.3  # most AUs are absent from most frames: 2.5 would be unlearned first
 
 
 class Heads(nnx.Module):
@@ -40,6 +43,9 @@ class Heads(nnx.Module):
 
         setattr(self, "1", linear(num_aus))
         self.intensity = linear(num_aus) if intensity else None
+        if self.intensity is not None and self.intensity.bias is not None:
+            start = math.log(INTENSITY_START / (MAX_INTENSITY - INTENSITY_START))
+            self.intensity.bias[...] = jnp.full(num_aus, start, jnp.float32)
         self.emotion = linear(num_emotions) if num_emotions else None
 
     def __call__(

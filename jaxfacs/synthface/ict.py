@@ -419,7 +419,7 @@ def _masks(
 def _wrinkles(at_V3: np.ndarray, kept: np.ndarray) -> dict[str, np.ndarray]:
     """Furrows with raised banks along the polylines of the tables, per vertex."""
     face = (kept < _HEAD_SKIN.stop) & (at_V3[:, 2] > 3.0)
-    fields = {}
+    fields: dict[str, np.ndarray] = {}
     for au, lines in tables.CREASES.items():
         for side, sign in (("L", 1.0), ("R", -1.0)):
             field = np.zeros(len(at_V3))

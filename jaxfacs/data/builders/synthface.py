@@ -40,8 +40,9 @@ def build(
     fps: float = 25.0,
     head: Path | None = None,
     detector: str = "haar",
-    margin: float = 0.2,
+    margin: float = 0.1,
     subjects: int = 0,
+    near_frontal: bool = False,
     validation: float = 0.15,
     test: float = 0.15,
     quality: int = 92,
@@ -63,6 +64,7 @@ def build(
       detector: finds the face to crop as prediction will: haar, a YuNet .onnx file, or none.
       margin: share of the detected box added on each side.
       subjects: how many people; 0: one for every four clips, at least six.
+      near_frontal: keep heads within 8 degrees of the camera; learned from fewer clips.
       validation: share of the clips, by person.
       test: share of the clips, by person.
       quality: of the JPEGs, 1-100.
@@ -74,7 +76,16 @@ def build(
     _check(clips=clips, people=people, frames=frames, size=size, quality=quality)
     require_detector(detector)
     crop = CropSettings(detector=detector, margin=margin, size=size)
-    job = RenderJob(seed, people, frames, fps, None if head is None else str(head), crop, quality)
+    job = RenderJob(
+        seed=seed,
+        people=people,
+        frames=frames,
+        fps=fps,
+        head=None if head is None else str(head),
+        near_frontal=near_frontal,
+        crop=crop,
+        quality=quality,
+    )
     counts = {f"{k}": len(range(k, clips, people)) for k in range(people)}
     split_of = splits.by_subject(
         {k: n for k, n in counts.items() if n}, validation=validation, test=test, seed=seed
@@ -89,8 +100,8 @@ def build(
         crop={"detector": Path(detector).name, "margin": margin, "size": size},
         settings={
             "clips": clips, "seed": seed, "subjects": people, "frames": frames, "fps": fps,
-            "head": head_name, "quality": quality, "validation": validation, "test": test,
-            "jaxfacs": __version__,
+            "head": head_name, "near_frontal": near_frontal, "quality": quality,
+            "validation": validation, "test": test, "jaxfacs": __version__,
         },
         description=DESCRIPTION,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
@@ -116,6 +127,7 @@ class RenderJob:
     frames: int
     fps: float
     head: str | None
+    near_frontal: bool
     crop: CropSettings
     quality: int
 
@@ -129,6 +141,7 @@ class RenderJob:
             size=RENDER_RATIO * self.crop.size,
             fps=self.fps,
             head=synthface.load_head(self.head),
+            near_frontal=self.near_frontal,
             subject=_mixed(self.seed, 1, person),
         )
         # The renderer's box bounds the landmarks; the detector's square is what crops are made of.
