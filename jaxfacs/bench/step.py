@@ -120,7 +120,7 @@ def torch_steps(model: str, shape: tuple[int, ...]) -> dict[str, Callable[[], ob
         optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
 
         def run():
-            torch.backends.mkldnn.enabled = onednn
+            torch.backends.mkldnn.enabled = onednn  # type: ignore[assignment]
             optimiser.zero_grad()
             nn.functional.binary_cross_entropy_with_logits(network(x), labels).backward()
             optimiser.step()
