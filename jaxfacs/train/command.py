@@ -152,7 +152,7 @@ def _prepare(workdir: Path) -> None:
     """What must be set before JAX and Orbax start."""
     # A restart of this run need not compile again.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(workdir).absolute() / "compiled"))
-    if not Path("/dev/nvidiactl").exists():  # on GPUs the data threads had better not share one heap
+    if not Path("/dev/nvidiactl").exists():  # where data threads should not share one heap
         from jaxfacs.ops.memory import keep_freed_memory
 
         keep_freed_memory()
