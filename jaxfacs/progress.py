@@ -44,7 +44,8 @@ def track(
 
 def _plain_line(label: str, done: int, total: int | None, unit: str, elapsed_s: float) -> str:
     rate = done / max(elapsed_s, 1e-9)
+    unit += "es" if unit.endswith("ch") else "s"
     if total is None or done >= total:
-        return f"{label}: {done} {unit}s in {elapsed_s:.1f} s ({rate:.1f} {unit}s/s)"
+        return f"{label}: {done} {unit} in {elapsed_s:.1f} s ({rate:.1f} {unit}/s)"
     left_s = (total - done) / max(rate, 1e-9)
-    return f"{label}: {done}/{total} {unit}s, {rate:.1f} {unit}s/s, {left_s:.0f} s left"
+    return f"{label}: {done}/{total} {unit}, {rate:.1f} {unit}/s, {left_s:.0f} s left"

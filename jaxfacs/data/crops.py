@@ -35,7 +35,7 @@ class CropSettings:
     """
 
     detector: str = "haar"
-    margin: float = 0.2
+    margin: float = 0.1
     size: int = 112
 
 

@@ -56,11 +56,6 @@ def train_batches(
         divide, the label list is wrong.
     """
     records = records or open_set(config.source)
-    if config.span > records.frames:
-        raise UserError(
-            f"clips of {config.frames} frames, stride {config.stride}, span {config.span}; the "
-            f"longest record of {records.path} has {records.frames}; lower --data.frames"
-        )
     local = _local_size(config.batch_size, process_index, process_count)
     source = records.source(config.train_split)
     load = _Load(

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxfacs.data.pipeline import evaluation_batches, experiment_aus, train_batches
 from jaxfacs.data.records import RecordSet, open_set
+from jaxfacs.errors import UserError
 from jaxfacs.runtime.clock import Clock
 from jaxfacs.runtime.heartbeat import Heartbeat
 from jaxfacs.runtime.metrics import MetricWriter
@@ -89,6 +90,7 @@ def start(
     records = open_set(config.source)
     for split in (config.train_split, config.validation_split):
         records.require_split(split)
+    check_centre(experiment, records)
     mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
     aus = experiment_aus(config, records)
@@ -157,6 +159,19 @@ def start(
     )
     clock.add("start", time.perf_counter() - born)
     return run, state, host
+
+
+def check_centre(experiment: Experiment, records: RecordSet) -> None:
+    """Refuses clips whose centre, the only labelled frame that counts, is always padding."""
+    config = experiment.data
+    centre = (config.frames // 2) * config.stride
+    per_clip = not experiment.model.per_frame and experiment.loss.clip_label == "centre"
+    if per_clip and centre >= records.frames:
+        raise UserError(
+            f"clips of {config.frames} frames, stride {config.stride}, take the label of frame "
+            f"{centre}; the longest record of {records.path} has {records.frames} frames; lower "
+            "--data.frames"
+        )
 
 
 def _manifest(experiment: Experiment, records: RecordSet, aus: tuple[str, ...]) -> Manifest:

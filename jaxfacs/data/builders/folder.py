@@ -38,7 +38,7 @@ def build(
     frames: int = 16,
     size: int = 112,
     detector: str = "haar",
-    margin: float = 0.2,
+    margin: float = CropSettings.margin,
     first_frame: int = 0,
     validation: float = 0.15,
     test: float = 0.15,

@@ -40,7 +40,7 @@ def build(
     fps: float = 25.0,
     head: Path | None = None,
     detector: str = "haar",
-    margin: float = 0.1,
+    margin: float = CropSettings.margin,
     subjects: int = 0,
     near_frontal: bool = False,
     validation: float = 0.15,
