@@ -42,9 +42,11 @@ def test_a_group_alone_lists_its_commands():
 
 @pytest.mark.parametrize("words", list(cli.COMMANDS), ids=" ".join)
 def test_every_command_exists_and_explains_itself(words, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*words, "--help"])
-    assert ended.value.code == 0
+    try:
+        code = cli.main([*words, "--help"])  # those that parse their own arguments return
+    except SystemExit as ended:  # tyro's way
+        code = ended.code
+    assert code == 0
     assert len(capsys.readouterr().out.splitlines()) > 5
 
 
