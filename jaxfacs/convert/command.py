@@ -2,11 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from jaxfacs.errors import UserError
+from jaxfacs.train.command import parse_step
 
 
 def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") -> int:
@@ -23,11 +24,7 @@ def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") 
       emotions: auto (the network's own emotions, else the rules of the FACS manual); none; a rule
         table (facs_manual, emfacs, …); or a .json file that `jaxfacs emotions fit` wrote
     """
-    if step and not step.isdigit() and step not in ("best", "latest"):
-        raise UserError(f"--step is '{step}'; give a number, best or latest")
-    chosen: int | Literal["best", "latest"] | None = (
-        int(step) if step.isdigit() else (step or None)  # type: ignore[assignment]
-    )
+    chosen = parse_step(step)
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out a file name, as in model.jaxfacs")
     mapper = _mapper(emotions)

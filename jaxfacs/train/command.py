@@ -78,11 +78,7 @@ def evaluate(
         step: a step, "best" or "latest"; by default the best if there is one, else the latest.
         source: another record folder to measure on, or where the one trained on lies now.
     """
-    if step and not step.isdigit() and step not in ("best", "latest"):
-        raise UserError(f"--step is '{step}'; give a number, best or latest")
-    chosen: int | Literal["best", "latest"] | None = (
-        int(step) if step.isdigit() else (step or None)  # type: ignore[assignment]
-    )
+    chosen = parse_step(step)
     _prepare(workdir)
     from jaxfacs.train.evaluate_run import evaluate_run
 
@@ -90,6 +86,13 @@ def evaluate(
     print(line)
     print(f"report: {folder / 'report.md'}")
     return 0
+
+
+def parse_step(text: str) -> int | Literal["best", "latest"] | None:
+    """A --step as `load_for_inference` takes it; "" is None."""
+    if text and not text.isdigit() and text not in ("best", "latest"):
+        raise UserError(f"--step is '{text}'; give a number, best or latest")
+    return int(text) if text.isdigit() else (text or None)  # type: ignore[return-value]
 
 
 def parse_overrides(experiment, overrides: list[str], *, prog: str):
