@@ -11,6 +11,7 @@ from jaxfacs.emotion.learned import LearnedMapper
 from jaxfacs.emotion.reading import Mapper
 from jaxfacs.emotion.rules import RuleMapper
 from jaxfacs.errors import UserError
+from jaxfacs.files import replacing
 
 KINDS: dict[str, Any] = {c.kind: c for c in (RuleMapper, CooccurrenceMapper, LearnedMapper)}
 
@@ -54,13 +55,10 @@ def load(path: str | os.PathLike[str]) -> Mapper:
 def save(mapper: Mapper, path: str | os.PathLike[str]) -> None:
     """Writes the mapper as JSON; a file of that name is replaced in one move."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = json.dumps(mapper.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
 from jaxfacs.errors import UserError
 from jaxfacs.facs import ACTION_UNITS, split_label
+from jaxfacs.files import replacing
 
 CELL_INCHES = (0.72, 0.24)
 INK, FAINT, EDITED = "#222222", "#9a9a9a", "#c03a2b"
@@ -56,15 +57,12 @@ def heat_map(table: CooccurrenceMapper, path: str | os.PathLike[str]) -> None:
     axes.tick_params(labelsize=7, length=0)
     axes.set_title(f"Share of frames with the AU, %   {table.source}", fontsize=8)
     figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _named(au: str) -> str:

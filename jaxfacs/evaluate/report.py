@@ -19,6 +19,7 @@ from jaxfacs.evaluate import plots
 from jaxfacs.evaluate.sums import Confusion, Counts, Examples, Moments, Scores
 from jaxfacs.evaluate.thresholds import DEFAULT
 from jaxfacs.facs import ACTION_UNITS, split_label
+from jaxfacs.files import replacing
 
 FORMAT = 1  # of report.json; rises when a key changes its meaning
 
@@ -315,9 +316,5 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, write_to: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         write_to(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

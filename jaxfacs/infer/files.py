@@ -1,28 +1,21 @@
-"""Writing files that are whole or not there."""
+"""Writing results: whole or not there, and said in one line where it fails."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxfacs import files
 from jaxfacs.errors import UserError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path`; what was written there becomes `path` at the end.
-
-    An exception inside removes it; an OSError becomes a UserError that names `path`. The last
-    suffix stays, because FFmpeg goes by it.
-    """
-    temporary = path.with_name(f".part-{path.name}")
+    """`jaxfacs.files.replacing`; an OSError becomes a UserError that names `path`."""
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with files.replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); make room or choose another "
             "--out"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

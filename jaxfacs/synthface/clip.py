@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxfacs.errors import UserError
 from jaxfacs.facs import column
+from jaxfacs.files import replacing
 from jaxfacs.progress import track
 from jaxfacs.synthface import heads, look, motion, render, scene
 from jaxfacs.synthface.heads import PAIRED, Head
@@ -349,13 +350,11 @@ def _write_csv(
     intensity_TA: np.ndarray,
     occurrence_TA: np.ndarray,
 ) -> None:
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.csv")
     kinds = ("r", "c")
-    with temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file)
         names = [column(label, kind) for kind in kinds for label in LABELS]
         rows.writerow(["frame", "timestamp", "subject", "emotion", *names])
         for t, emotion in enumerate(emotions):
             values = [f"{value:.3f}" for value in intensity_TA[t]]
             rows.writerow([t, f"{t / fps:.3f}", subject, emotion, *values, *occurrence_TA[t]])
-    os.replace(temporary, path)

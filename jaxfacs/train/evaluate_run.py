@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from jaxfacs.data.pipeline import evaluation_batches, experiment_aus
 from jaxfacs.data.records import open_set
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import report, thresholds
+from jaxfacs.files import replacing
 from jaxfacs.train import checkpoint, evaluation
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
@@ -44,9 +44,8 @@ def evaluate_run(
     tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
     path = checkpoint.thresholds_path(workdir, trained.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(tuned, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(tuned, indent=2) + "\n")
 
     if source:
         experiment = _reading(experiment, source, trained)

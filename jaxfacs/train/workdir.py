@@ -1,13 +1,13 @@
 """The work directory belongs to one experiment: its config.json says which."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxfacs.errors import UserError
+from jaxfacs.files import replacing
 from jaxfacs.train import config as configs
 from jaxfacs.train.meter import tell
 
@@ -34,9 +34,8 @@ def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> N
         for change in changes:
             tell(f"changed by --accept-changes: {change}")
     if jax.process_index() == 0:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def make(workdir: Path) -> None:

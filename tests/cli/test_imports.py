@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "jaxfacs"
 
 # A folder may import from the folders of the levels above its own, never sideways or back.
 LEVELS = (
-    {"errors", "progress"},
+    {"errors", "files", "progress"},
     {"facs"},
     {"synthface", "faces", "ops"},
     {"data", "evaluate", "runtime", "emotion", "models"},
