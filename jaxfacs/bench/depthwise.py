@@ -69,7 +69,7 @@ def main(
 
 def layers(batch: int, frames: int, height: int, width: int) -> list[tuple[tuple, Stride]]:
     """Returns (input shape BTHWC, strides) of each different depthwise layer of the network."""
-    from jaxfacs.models.mobilenet3d import STEM_CHANNELS, STEM_STRIDES, V2_STAGES
+    from jaxfacs.models.backbones.mobilenet3d import STEM_CHANNELS, STEM_STRIDES, V2_STAGES
 
     size = _strided((frames, height, width), STEM_STRIDES)
     channels, found = STEM_CHANNELS, {}

@@ -165,9 +165,7 @@ def _untrained(folder: Path) -> Path:
 
     def init():
         return models.split(
-            create_module(
-                experiment.model, num_aus=len(aus), num_emotions=0, dtype="float32", seed=0
-            )
+            create_module(experiment.model, aus=aus, num_emotions=0, dtype="float32", seed=0)
         )[1:]
 
     print("exporting a network with random weights …", flush=True)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from jaxfacs.models.mobilenet3d import (
+from jaxfacs.models.backbones.mobilenet3d import (
     STEM_CHANNELS,
     STEM_STRIDES,
     V1_STAGES,

@@ -59,12 +59,13 @@ def export_trained(
 
     experiment = trained.experiment
     config, card = experiment.model, models.card(experiment.model.name)
+    scaling = models.normalisation(config.normalisation, model=config.name)
     graphdef = network_form(trained)
     keep_emotion = own_emotions and config.emotion
 
     def function(weights: dict[str, jax.Array], frames_BTHWC: jax.Array) -> dict[str, jax.Array]:
         tree = nested(weights)
-        mean_3, std_3 = jnp.asarray(card.mean), jnp.asarray(card.std)
+        mean_3, std_3 = (jnp.asarray(v) for v in scaling)
         x_BTHWC = (frames_BTHWC.astype(jnp.float32) - mean_3) / std_3
         raw, _ = models.apply(graphdef, tree["params"], tree.get("stats", {}), x_BTHWC, train=False)
         return _answers(raw, keep_emotion=keep_emotion)
@@ -127,7 +128,7 @@ def network_form(trained: Any) -> Any:
     def trace() -> None:
         module = create_module(
             trained.experiment.model,
-            num_aus=len(trained.aus),
+            aus=trained.aus,
             num_emotions=len(trained.emotions),
             dtype=trained.experiment.dtype,
             seed=0,

@@ -1,9 +1,23 @@
 """Flax NNX networks, channels last, and the registry that makes them by name."""
 
-from jaxfacs.models import mobilenet3d as _mobilenet3d
+from jaxfacs.models import backbones
 from jaxfacs.models.functional import apply, split
-from jaxfacs.models.registry import Card, card, create, names
+from jaxfacs.models.network import backbone_names, create_backbone
+from jaxfacs.models.normalisation import NORMALISATIONS, normalisation
+from jaxfacs.models.registry import Card, card, create, names, options
 
-__all__ = ["Card", "apply", "card", "create", "names", "split"]
+__all__ = [
+    "NORMALISATIONS",
+    "Card",
+    "apply",
+    "backbone_names",
+    "card",
+    "create",
+    "create_backbone",
+    "names",
+    "normalisation",
+    "options",
+    "split",
+]
 
-del _mobilenet3d  # imported to register its networks
+del backbones  # imported to register its networks

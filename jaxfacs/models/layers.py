@@ -79,7 +79,8 @@ class BatchNorm(nnx.Module):
 
     torch's eps 1e-5 and momentum 0.1 (0.9 in Flax's words). The running variance is the biased one,
     as in Flax; torch keeps the unbiased one, which differs by N/(N-1) while training goes on.
-    Statistics are float32, and global where the batch is sharded.
+    Statistics are float32, and global where the batch is sharded. `frozen` keeps to the running
+    statistics in training as well, as fine-tuning from few pictures wants it.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class BatchNorm(nnx.Module):
         activation: Activation = "none",
         momentum: float = 0.9,
         eps: float = 1e-5,
+        frozen: bool = False,
     ):
         zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
         self.scale = nnx.Param(jnp.asarray(ones))
@@ -98,9 +100,10 @@ class BatchNorm(nnx.Module):
         self.activation: Activation = activation
         self.momentum = momentum
         self.eps = eps
+        self.frozen = frozen
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        if not train:
+        if not train or self.frozen:
             return ops.batch_norm_inference(
                 x,
                 self.scale[...],
@@ -127,7 +130,7 @@ def conv_norm(conv: Conv3d, norm: BatchNorm, x_BTHWC: jax.Array, *, train: bool)
     kernel = conv.kernel[...]
     pointwise = kernel.ndim == 5 and kernel.shape[:3] == (1, 1, 1) and conv.strides == (1, 1, 1)
     # The covariance of I inputs costs N·I² and saves passes over N·O outputs.
-    if train and pointwise and kernel.shape[4] >= 2 * kernel.shape[3]:
+    if train and not norm.frozen and pointwise and kernel.shape[4] >= 2 * kernel.shape[3]:
         y, mean, var = ops.pointwise_norm(
             x_BTHWC.astype(conv.dtype),
             kernel[0, 0, 0].astype(conv.dtype),

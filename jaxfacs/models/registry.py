@@ -43,14 +43,19 @@ def card(name: str) -> Card:
     return _entry(name)[1]
 
 
-def create(name: str, *, rngs: nnx.Rngs, **options: object) -> nnx.Module:
+def options(name: str) -> tuple[str, ...]:
+    """Returns the names of what `create(name, ...)` takes."""
+    return tuple(inspect.signature(_entry(name)[0]).parameters)
+
+
+def create(name: str, *, rngs: nnx.Rngs, **given: object) -> nnx.Module:
     """Makes the network `name`; UserError names its options if one is unknown or missing."""
-    signature = inspect.signature(make := _entry(name)[0])
+    make = _entry(name)[0]
     try:
-        signature.bind(rngs=rngs, **options)
+        inspect.signature(make).bind(rngs=rngs, **given)
     except TypeError as error:  # an unknown option, or a missing one
-        raise UserError(f"{name}: {error}; options: {', '.join(signature.parameters)}") from None
-    return make(rngs=rngs, **options)
+        raise UserError(f"{name}: {error}; options: {', '.join(options(name))}") from None
+    return make(rngs=rngs, **given)
 
 
 def _entry(name: str) -> tuple[Callable[..., nnx.Module], Card]:

@@ -27,8 +27,14 @@ class ModelConfig:
     """a name of `jaxfacs.models.names()`"""
     module: str = ""
     """a Python module to import first: your own, which registers your own network"""
+    backbone: str = ""
+    """of a system that takes several (me_graphau, scc): a name of `models.backbone_names()`"""
+    head: str = ""
+    """what answers from a backbone's features; "": the network's own (see docs/models.md)"""
+    normalisation: str = ""
+    """how pixels are scaled, a name of `models.NORMALISATIONS`; "": as the network's card says"""
     width: float = 1.0
-    """multiplier of the channel counts"""
+    """multiplier of the channel counts, where a network has one"""
     dropout: float = 0.2
     """probability of zeroing a feature before the last layer"""
     per_frame: bool = False

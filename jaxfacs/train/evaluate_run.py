@@ -99,7 +99,7 @@ def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
     plan, _ = states.plan(
         experiment,
         mesh=mesh,
-        num_aus=len(trained.aus),
+        aus=trained.aus,
         num_emotions=len(trained.emotions),
         steps_per_epoch=1.0,
     )

@@ -100,7 +100,7 @@ def start(
     plan, init = states.plan(
         experiment,
         mesh=mesh,
-        num_aus=len(aus),
+        aus=aus,
         num_emotions=len(records.emotions),
         steps_per_epoch=records.splits[config.train_split] / config.batch_size,
     )

@@ -10,6 +10,8 @@
 There is no random state: dropout keys are folded from (seed, step).
 """
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -50,22 +52,48 @@ class Plan:
 
 
 def create_module(
-    config: ModelConfig, *, num_aus: int, num_emotions: int, dtype: str, seed: int
+    config: ModelConfig,
+    *,
+    aus: Sequence[str],
+    num_emotions: int,
+    dtype: str,
+    seed: int,
 ) -> nnx.Module:
-    """The network of a config section, for so many AUs and emotions."""
+    """The network of a config section, for these AUs and so many emotions.
+
+    A field that the network does not know is left out while it has its default, and refused by
+    `models.create` when it was set.
+    """
     import_network(config)
+    known, usual = models.options(config.name), ModelConfig()
+    fields = ("backbone", "head", "intensity", "per_frame", "width", "dropout")
+    given = {
+        name: getattr(config, name)
+        for name in fields
+        if getattr(config, name) != getattr(usual, name) or name in known
+    }
+    given |= {"num_emotions": num_emotions} if config.emotion else {}
+    given |= {"aus": tuple(aus)} if "aus" in known else {}  # networks with a node or map for each
+    for name in ("backbone", "head"):  # "" is the network's own
+        if not given.get(name):
+            given.pop(name, None)
     return models.create(
         config.name,
         rngs=nnx.Rngs(seed),
-        num_aus=num_aus,
-        num_emotions=num_emotions if config.emotion else 0,
-        intensity=config.intensity,
-        per_frame=config.per_frame,
-        width=config.width,
-        dropout=config.dropout,
+        num_aus=len(aus),
         dtype=jnp.dtype(dtype),
+        **given,
         **config.options,
     )
+
+
+def frozen_patterns(experiment: Experiment) -> tuple[str, ...]:
+    """What never moves: `optim.frozen`, and a backbone that the network was told to freeze.
+
+    Such a backbone has no gradient, but weight decay would still shrink it.
+    """
+    whole = ("^backbone/",) if experiment.model.options.get("frozen") else ()
+    return (*experiment.optim.frozen, *whole)
 
 
 def import_network(config: ModelConfig) -> None:
@@ -85,7 +113,7 @@ def plan(
     experiment: Experiment,
     *,
     mesh: Mesh,
-    num_aus: int,
+    aus: Sequence[str],
     num_emotions: int,
     steps_per_epoch: float,
 ) -> tuple[Plan, Any]:
@@ -98,7 +126,7 @@ def plan(
         return models.split(
             create_module(
                 experiment.model,
-                num_aus=num_aus,
+                aus=aus,
                 num_emotions=num_emotions,
                 dtype=experiment.dtype,
                 seed=experiment.seed,
@@ -106,8 +134,12 @@ def plan(
         )
 
     graphdef, abstract_params, abstract_stats = jax.eval_shape(network)
+    frozen = frozen_patterns(experiment)
     tx, schedule = optim.create(
-        experiment.optim, abstract_params, steps=experiment.steps, steps_per_epoch=steps_per_epoch
+        dataclasses.replace(experiment.optim, frozen=frozen),
+        abstract_params,
+        steps=experiment.steps,
+        steps_per_epoch=steps_per_epoch,
     )
 
     def init() -> State:
@@ -130,15 +162,17 @@ def plan(
         abstract,
         shardings,
     )
-    card = models.card(experiment.model.name)
+    mean_3, std_3 = models.normalisation(
+        experiment.model.normalisation, model=experiment.model.name
+    )
     return (
         Plan(
             graphdef=graphdef,
             tx=tx,
             schedule=schedule,
-            mean_3=card.mean,
-            std_3=card.std,
-            frozen_stats=optim.match_any(experiment.optim.frozen, abstract_stats),
+            mean_3=mean_3,
+            std_3=std_3,
+            frozen_stats=optim.match_any(frozen, abstract_stats),
             mesh=mesh,
             shardings=shardings,
             abstract=placed,

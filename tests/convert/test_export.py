@@ -33,17 +33,16 @@ def trained(**options) -> Trained:
     experiment = Experiment(data=data, model=model)
 
     def init():
-        module = create_module(
-            model, num_aus=len(AUS), num_emotions=len(EMOTIONS), dtype="float32", seed=0
-        )
+        module = create_module(model, aus=AUS, num_emotions=len(EMOTIONS), dtype="float32", seed=0)
         return models.split(module)[1:]
 
     params, stats = jax.jit(init)()
     rng = np.random.default_rng(0)
-    # Statistics that fit random weights badly let the signal fade to nothing: small variances and
-    # a wide last layer keep the input visible in the answer.
+    # Statistics that fit random weights badly let the signal fade to nothing or saturate: small
+    # variances and a narrow last layer keep the input visible in the answer.
     stats = jax.tree.map(lambda s: s * 0.02 + np.float32(0.02 * rng.random(s.shape)), stats)
     params = jax.tree.map(lambda p: p + np.float32(0.05 * rng.standard_normal(p.shape)), params)
+    params["head"] = jax.tree.map(lambda p: p * np.float32(1e-6), params["head"])
     return Trained(
         experiment=experiment,
         aus=AUS,

@@ -29,6 +29,7 @@ def _draw(name, shape):
 
 def _ours(name):
     """torch's name of a tensor -> (is a parameter, our path)."""
+    name = name.replace("classifier.1", "head.occurrence").replace("features", "backbone.features")
     *path, kind = name.split(".")
     if kind in ("running_mean", "running_var"):
         return False, (*path, kind.removeprefix("running_"))

@@ -23,7 +23,7 @@ from jaxfacs.train.config import CheckpointConfig
 def abstract(config_path):
     experiment = configs.load(config_path)
     plan, _ = states.plan(
-        experiment, mesh=meshes.create(), num_aus=3, num_emotions=2, steps_per_epoch=1
+        experiment, mesh=meshes.create(), aus=("1", "2", "4"), num_emotions=2, steps_per_epoch=1
     )
     return plan.abstract
 

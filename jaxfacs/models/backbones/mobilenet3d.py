@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxfacs.errors import UserError
-from jaxfacs.models.heads import Heads
-from jaxfacs.models.layers import BatchNorm, Conv3d, Stride, conv_norm
-from jaxfacs.models.registry import Card, register
+from jaxfacs.models.layers import Activation, BatchNorm, Conv3d, Stride, conv_norm
+from jaxfacs.models.network import backbone
+from jaxfacs.models.registry import Card
 
 # expansion t, channels, repeats n, stride (T, H, W) of the first: Efficient-3DCNNs, mobilenetv2.
 V2_STAGES: tuple[tuple[int, int, int, Stride], ...] = (
@@ -37,7 +37,6 @@ V1_STAGES: tuple[tuple[int, int, Stride], ...] = (
 STEM_CHANNELS = 32
 STEM_STRIDES: Stride = (1, 2, 2)
 V2_LAST_CHANNELS = 1280
-_DTYPES = ("float32", "bfloat16")
 
 _CARD = Card(
     frames=16,
@@ -79,56 +78,49 @@ class InvertedResidual(nnx.Module):
 
 
 class MobileNet3D(nnx.Module):
-    """A column of blocks, an average over space (and time), and the AU heads."""
+    """A column of blocks over clips."""
 
-    def __init__(self, features: list[nnx.Module], heads: Heads, *, per_frame: bool):
+    images = False
+    channels = 3
+    min_size = 16
+
+    def __init__(self, features: list[nnx.Module], channels: int):
         self.features = nnx.Dict({str(i): block for i, block in enumerate(features)})
-        self.classifier = heads
-        self.per_frame = per_frame
+        self.taps = {"map": channels, "features": channels}
 
     def __call__(
         self, x_BTHWC: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        """Maps normalised clips to `occurrence` logits (B, A), or (B, T, A) if per frame.
+        """Maps normalised clips to `map` (B, T', h, w, C) and its spatial mean `features`.
 
-        With them, where asked for at creation: `intensity` of the same shape in 0..5 and `emotion`
-        logits (B, E). Any T, H and W will do; the published weights saw 16 x 112 x 112.
+        Any T, H and W will do; the published weights saw 16 x 112 x 112.
         """
-        if x_BTHWC.ndim != 5 or x_BTHWC.shape[-1] != 3:
-            raise ValueError(f"clips must be (B, T, H, W, 3), not {x_BTHWC.shape}")
         x = x_BTHWC
         for i in range(len(self.features)):
             x = self.features[str(i)](x, train=train)
-        axes = (2, 3) if self.per_frame else (1, 2, 3)
-        features = jnp.mean(x, axis=axes, dtype=jnp.float32)
-        return self.classifier(features, train=train, dropout_key=dropout_key)
+        return {"map": x, "features": jnp.mean(x, axis=(2, 3), dtype=jnp.float32)}
 
 
-@register("mobilenet3d_v2", _CARD)
+@backbone("mobilenet3d_v2", _CARD)
 def mobilenet3d_v2(
     *,
-    rngs: nnx.Rngs,
-    num_aus: int,
-    num_emotions: int = 0,
-    intensity: bool = False,
-    per_frame: bool = False,
     width: float = 1.0,
-    dropout: float = 0.2,
+    per_frame: bool = False,
     dtype: Any = jnp.float32,
+    frozen_bn: bool = False,
+    rngs: nnx.Rngs,
 ) -> MobileNet3D:
     """Makes 3D-MobileNetV2.
 
     Args:
-      num_aus: outputs of the occurrence head (600 gives the Kinetics net's parameter count).
-      num_emotions: outputs of the emotion head; 0 leaves it out.
-      intensity: adds the intensity head.
+      width: multiplies channels, rounded down (no rounding to multiples of 8, as in the paper).
       per_frame: keeps one output a frame: temporal strides become 1. Weights of the per-clip net
         still load, but its blocks then see a denser sampling of time than they were trained on.
-      width: multiplies channels, rounded down (no rounding to multiples of 8, as in the paper).
-      dropout: share of features dropped before the heads.
       dtype: of the computation ("bfloat16" or a JAX type); parameters and statistics are float32.
+      frozen_bn: BatchNorm keeps to its running statistics in training.
+      rngs: of the parameters.
     """
-    make = _Maker(dtype=dtype, rngs=rngs)
+    make = _Maker(dtype=dtype, frozen_bn=frozen_bn, rngs=rngs)
     channels = int(STEM_CHANNELS * width)
     blocks: list[nnx.Module] = [make.stem(channels, "relu6")]
     for t, stage_channels, repeats, first in V2_STAGES:
@@ -138,34 +130,21 @@ def mobilenet3d_v2(
             blocks.append(make.inverted_residual(channels, out_channels, t, strides))
             channels = out_channels
     last = int(V2_LAST_CHANNELS * width) if width > 1.0 else V2_LAST_CHANNELS
-    blocks.append(
-        Sequence({"0": make.conv(channels, last), "1": BatchNorm(last, activation="relu6")})
-    )
-    heads = Heads(
-        last,
-        num_aus=num_aus,
-        num_emotions=num_emotions,
-        intensity=intensity,
-        dropout=dropout,
-        rngs=rngs,
-    )
-    return MobileNet3D(blocks, heads, per_frame=per_frame)
+    blocks.append(Sequence({"0": make.conv(channels, last), "1": make.norm(last, "relu6")}))
+    return MobileNet3D(blocks, last)
 
 
-@register("mobilenet3d_v1", _CARD)
+@backbone("mobilenet3d_v1", _CARD)
 def mobilenet3d_v1(
     *,
-    rngs: nnx.Rngs,
-    num_aus: int,
-    num_emotions: int = 0,
-    intensity: bool = False,
-    per_frame: bool = False,
     width: float = 1.0,
-    dropout: float = 0.2,
+    per_frame: bool = False,
     dtype: Any = jnp.float32,
+    frozen_bn: bool = False,
+    rngs: nnx.Rngs,
 ) -> MobileNet3D:
     """Makes 3D-MobileNetV1 (ReLU, no residuals); options as in `mobilenet3d_v2`."""
-    make = _Maker(dtype=dtype, rngs=rngs)
+    make = _Maker(dtype=dtype, frozen_bn=frozen_bn, rngs=rngs)
     channels = int(STEM_CHANNELS * width)
     blocks: list[nnx.Module] = [make.stem(channels, "relu")]
     for stage_channels, repeats, first in V1_STAGES:
@@ -174,25 +153,19 @@ def mobilenet3d_v1(
             out_channels = int(stage_channels * width)
             blocks.append(make.separable(channels, out_channels, strides))
             channels = out_channels
-    heads = Heads(
-        channels,
-        num_aus=num_aus,
-        num_emotions=num_emotions,
-        intensity=intensity,
-        dropout=dropout,
-        rngs=rngs,
-    )
-    return MobileNet3D(blocks, heads, per_frame=per_frame)
+    return MobileNet3D(blocks, channels)
 
 
 class _Maker:
     """Makes blocks of one network: what all of them share is said once."""
 
-    def __init__(self, *, dtype: Any, rngs: nnx.Rngs):
-        if str(dtype) not in _DTYPES and dtype not in (jnp.float32, jnp.bfloat16):
-            raise UserError(f"dtype {dtype} is not one of {', '.join(_DTYPES)}")
-        self.dtype = jnp.dtype(dtype)
+    def __init__(self, *, dtype: Any, frozen_bn: bool, rngs: nnx.Rngs):
+        self.dtype = dtype
+        self.frozen_bn = frozen_bn
         self.rngs = rngs
+
+    def norm(self, channels: int, activation: Activation = "none") -> BatchNorm:
+        return BatchNorm(channels, activation=activation, frozen=self.frozen_bn)
 
     def conv(self, in_channels: int, out_channels: int, **options: Any) -> Conv3d:
         if min(in_channels, out_channels) < 1:
@@ -200,9 +173,9 @@ class _Maker:
         options = {"size": 1, **options}
         return Conv3d(in_channels, out_channels, dtype=self.dtype, rngs=self.rngs, **options)
 
-    def stem(self, channels: int, activation: Any) -> Sequence:
+    def stem(self, channels: int, activation: Activation) -> Sequence:
         conv = self.conv(3, channels, size=3, strides=STEM_STRIDES)
-        return Sequence({"0": conv, "1": BatchNorm(channels, activation=activation)})
+        return Sequence({"0": conv, "1": self.norm(channels, activation)})
 
     def inverted_residual(
         self, in_channels: int, out_channels: int, expansion: int, strides: Stride
@@ -212,15 +185,15 @@ class _Maker:
         if expansion != 1:
             layers += [
                 self.conv(in_channels, hidden),
-                BatchNorm(hidden, activation="relu6"),
+                self.norm(hidden, "relu6"),
                 None,
             ]
         layers += [
             self.conv(hidden, hidden, size=3, strides=strides, depthwise=True),
-            BatchNorm(hidden, activation="relu6"),
+            self.norm(hidden, "relu6"),
             None,
             self.conv(hidden, out_channels),
-            BatchNorm(out_channels),
+            self.norm(out_channels),
         ]
         return InvertedResidual(
             {str(i): layer for i, layer in enumerate(layers) if layer is not None},
@@ -232,9 +205,9 @@ class _Maker:
         return Sequence(
             {
                 "conv1": depthwise,
-                "bn1": BatchNorm(in_channels, activation="relu"),
+                "bn1": self.norm(in_channels, "relu"),
                 "conv2": self.conv(in_channels, out_channels),
-                "bn2": BatchNorm(out_channels, activation="relu"),
+                "bn2": self.norm(out_channels, "relu"),
             }
         )
 

@@ -1,6 +1,7 @@
-"""From pooled features to Action Units: the heads that every backbone shares."""
+"""The plain head: a linear layer for each answer."""
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +16,14 @@ LINEAR_STD = 0.01  # as MobileNetV2 starts its classifier
 INTENSITY_START = 0.3  # most AUs are absent from most frames: 2.5 would be unlearned first
 
 
-class Heads(nnx.Module):
-    """Occurrence logits, and on request intensity in 0..5 and emotion logits.
+class LinearHead(nnx.Module):
+    """One linear layer an answer, on the pooled features."""
 
-    The occurrence layer stands at `1`, the place it has in torch's
-    `classifier = Sequential(Dropout, Linear)`.
-    """
+    reads = ("features",)
 
     def __init__(
         self,
-        num_features: int,
+        taps: Mapping[str, int],
         *,
         num_aus: int,
         num_emotions: int = 0,
@@ -32,16 +31,15 @@ class Heads(nnx.Module):
         dropout: float = 0.2,
         rngs: nnx.Rngs,
     ):
-        if not 0.0 <= dropout < 1.0:
-            raise UserError(f"dropout {dropout} is not in [0, 1)")
-        if num_aus < 1 or num_emotions < 0:
-            raise UserError(f"num_aus {num_aus} must be 1 or more, num_emotions {num_emotions} 0")
+        check_sizes(num_aus, num_emotions, dropout)
         self.dropout = dropout
 
         def linear(num_outputs: int) -> nnx.Linear:
-            return nnx.Linear(num_features, num_outputs, kernel_init=normal(LINEAR_STD), rngs=rngs)
+            return nnx.Linear(
+                taps["features"], num_outputs, kernel_init=normal(LINEAR_STD), rngs=rngs
+            )
 
-        setattr(self, "1", linear(num_aus))
+        self.occurrence = linear(num_aus)
         self.intensity = linear(num_aus) if intensity else None
         if self.intensity is not None and self.intensity.bias is not None:
             start = math.log(INTENSITY_START / (MAX_INTENSITY - INTENSITY_START))
@@ -50,25 +48,34 @@ class Heads(nnx.Module):
 
     def __call__(
         self,
-        features: jax.Array,
+        taps: dict[str, jax.Array],
         *,
         train: bool,
         dropout_key: jax.Array | None,
     ) -> dict[str, jax.Array]:
-        """Maps (B, F) to one row a clip, or (B, T, F) to one row a frame; emotion is per clip.
+        """Maps features (B, F) to one row a clip, or (B, T, F) to one a frame; emotion is per clip.
 
-        Computes in float32 whatever the backbone's dtype: the heads cost nothing and logits of
-        rare AUs are small differences.
+        Answers `occurrence` logits, and where asked for at creation `intensity` in 0..5 and
+        `emotion` logits. Computes in float32 whatever the backbone's dtype: the heads cost nothing
+        and logits of rare AUs are small differences.
         """
-        features = features.astype(jnp.float32)
+        features = taps["features"].astype(jnp.float32)
         features = dropout(features, self.dropout, key=dropout_key, train=train)
-        outputs = {"occurrence": getattr(self, "1")(features)}
+        outputs = {"occurrence": self.occurrence(features)}
         if self.intensity is not None:
             outputs["intensity"] = MAX_INTENSITY * jax.nn.sigmoid(self.intensity(features))
         if self.emotion is not None:
             pooled = features if features.ndim == 2 else features.mean(axis=1)
             outputs["emotion"] = self.emotion(pooled)
         return outputs
+
+
+def check_sizes(num_aus: int, num_emotions: int, dropout: float) -> None:
+    """Raises UserError for what no head can be made with."""
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout {dropout} is not in [0, 1)")
+    if num_aus < 1 or num_emotions < 0:
+        raise UserError(f"num_aus {num_aus} must be 1 or more, num_emotions {num_emotions} 0")
 
 
 def dropout(x: jax.Array, rate: float, *, key: jax.Array | None, train: bool) -> jax.Array:
