@@ -1,0 +1,69 @@
+"""Every registered network: made, run forward and backward, and exported for any batch size.
+
+At the smallest size each architecture allows, because what is tested is that nothing is missing;
+numbers are tested in tests/parity.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import export
+
+from jaxfacs import models
+
+BATCH, NUM_AUS = 2, 3
+FRAMES, SIZE = 1, 32
+# Networks that see more, or answer for AUs of their own: (frames, size, options).
+SPECIAL: dict[str, tuple[int, int, dict]] = {}
+
+
+def _made(name: str):
+    """(graphdef, params, stats, normalised clips) of a small form of the network."""
+    frames, size, options = SPECIAL.get(name, (FRAMES, SIZE, {}))
+    given = {"num_aus": NUM_AUS, **options}
+    if "aus" in given:
+        given["num_aus"] = len(given["aus"])
+    if "dropout" in models.options(name):
+        given.setdefault("dropout", 0.0)
+    graphdef, params, stats = models.split(models.create(name, rngs=nnx.Rngs(0), **given))
+    rng = np.random.default_rng(0)
+    x_BTHWC = rng.standard_normal((BATCH, frames, size, size, 3), np.float32)
+    return graphdef, params, stats, x_BTHWC, given["num_aus"]
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_forward_backward_export(name):
+    graphdef, params, stats, x_BTHWC, num_aus = _made(name)
+
+    def loss(params, stats, x):
+        outputs, new = models.apply(
+            graphdef, params, stats, x, train=True, dropout_key=jax.random.key(0)
+        )
+        return sum(jnp.square(v.astype(jnp.float32)).mean() for v in outputs.values()), new
+
+    (value, new_stats), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        params, stats, x_BTHWC
+    )
+    assert np.isfinite(value)
+    assert jax.tree.structure(new_stats) == jax.tree.structure(stats)
+    norms = [float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients)]
+    assert np.isfinite(norms).all()
+    # A parameter that nothing depends on would never learn. (A bias before a BatchNorm has only
+    # rounding errors for a gradient, but those it has.)
+    assert np.count_nonzero(norms) >= 0.9 * len(norms)
+
+    def answer(params, stats, x):
+        return models.apply(graphdef, params, stats, x, train=False)[0]
+
+    direct = jax.jit(answer)(params, stats, x_BTHWC)
+    answered = direct.get("occurrence", direct.get("probability"))
+    assert answered.shape[0] == BATCH and answered.shape[-1] == num_aus
+    (batch,) = export.symbolic_shape("b")
+    form = jax.ShapeDtypeStruct((batch, *x_BTHWC.shape[1:]), jnp.float32)
+    forms = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), (params, stats))
+    exported = export.export(jax.jit(answer))(*forms, form)
+    once_more = exported.call(params, stats, x_BTHWC)
+    for key, expected in direct.items():
+        np.testing.assert_allclose(once_more[key], expected, rtol=1e-4, atol=1e-4)
