@@ -1,4 +1,12 @@
-"""The 3D MobileNets in PyTorch, from the same tables: what the benchmarks compare with."""
+"""Our networks in PyTorch: what the benchmarks compare with.
+
+torchvision's own classes where it has them; else written here and in `torch_twins_*` from the
+tables that ours are made from. A twin has our network's trainable parameters, no more and no less.
+"""
+
+from collections.abc import Callable
+from importlib import util
+from typing import Any
 
 from torch import nn
 
@@ -12,10 +20,30 @@ from jaxfacs.models.backbones.mobilenet3d import (
 )
 
 
-def twin(name: str, *, num_aus: int) -> nn.Module | None:
-    """Returns the PyTorch network that does what our network `name` does; None if there is none."""
-    makers = {"mobilenet3d_v1": _v1, "mobilenet3d_v2": _v2}
-    return makers[name](num_aus) if name in makers else None
+def twin(name: str, *, num_aus: int, **options: Any) -> nn.Module | None:
+    """Returns the PyTorch network that does what our network `name` does; None if there is none.
+
+    It maps (N, C, H, W), or (N, C, T, H, W) where ours takes clips, to logits (N, num_aus), or to a
+    dict of our outputs' names.
+    """
+    makers = _makers()
+    return makers[name](num_aus, **options) if name in makers else None
+
+
+def _makers() -> dict[str, Callable[..., nn.Module]]:
+    from jaxfacs.bench import torch_twins_images as images
+    from jaxfacs.bench import torch_twins_systems as systems
+
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "mobilenet3d_v1": _v1,
+        "mobilenet3d_v2": _v2,
+        **images.MAKERS,
+    }
+    if util.find_spec("torchvision"):
+        from jaxfacs.bench import torch_twins_torchvision as published
+
+        makers |= {**published.MAKERS, **systems.MAKERS}
+    return makers
 
 
 class _Residual(nn.Sequential):

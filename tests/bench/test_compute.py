@@ -1,13 +1,16 @@
 """bench step and bench depthwise run, and refuse what they cannot read."""
 
+import json
+
 import jax
+import jax.numpy as jnp
 import pytest
-from flax import nnx
 
 from jaxfacs import models
-from jaxfacs.bench import depthwise, step
+from jaxfacs.bench import depthwise, floor, jax_step, step
 from jaxfacs.bench.timing import interleaved, parse_clip, ratio
 from jaxfacs.errors import UserError
+from jaxfacs.train.named_options import split
 
 
 @pytest.fixture(autouse=True)
@@ -33,22 +36,58 @@ def test_clip_must_be_three_numbers(text):
         parse_clip(text)
 
 
-def test_twin_has_our_parameters():
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("model", models.names())
+def test_twin_has_our_parameters(model):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
     from jaxfacs.bench.torch_twin import twin
 
-    for name in ("mobilenet3d_v1", "mobilenet3d_v2"):
-        ours = models.split(models.create(name, rngs=nnx.Rngs(0), num_aus=12))[1]
-        count = sum(p.numel() for p in twin(name, num_aus=12).parameters())
-        assert count == sum(p.size for p in jax.tree.leaves(ours))
-    assert twin("another", num_aus=12) is None
+    name, options = split(model)
+    with torch.device("meta"):  # forms without numbers
+        theirs = twin(name, num_aus=12, **options)
+    if theirs is None:
+        pytest.skip(f"{model} has no PyTorch twin")
+    ours = jax.eval_shape(lambda: models.split(jax_step.network(model, num_aus=12))[1])
+    count = sum(p.numel() for p in theirs.parameters() if p.requires_grad)
+    assert count == sum(p.size for p in jax.tree.leaves(ours))
 
 
-def test_step_compares_with_torch(capsys):
+def test_what_has_no_twin_is_said(monkeypatch):
     pytest.importorskip("torch")
-    step.main(model="mobilenet3d_v1", clip="2x16x16", batch=2, rounds=1)
+    from jaxfacs.bench import torch_twin
+
+    assert torch_twin.twin("another", num_aus=12) is None
+    monkeypatch.setattr(torch_twin, "_makers", dict)
+    with pytest.raises(UserError, match="mobilenet3d_v1 has no PyTorch twin here"):
+        step.torch_steps("mobilenet3d_v1", (1, 2, 16, 16, 3), num_aus=3)
+
+
+def test_step_compares_with_torch(capsys, tmp_path):
+    pytest.importorskip("torch")
+    saved = tmp_path / "step.json"
+    step.main(model="mobilenet3d_v1", clip="2x16x16", batch=2, rounds=1, save=saved)
     printed = capsys.readouterr().out
     assert "channels_last_3d, oneDNN" in printed and "times as fast as PyTorch" in printed
+    assert "floor: " in printed
+    found = json.loads(saved.read_text())
+    assert found["gflop"] > 0 and found["floor_ms"] > 0
+    assert step.row(found).count("|") == 11
+
+
+def test_a_table_has_a_row_for_each_and_a_reason_for_those_that_fail(capsys):
+    step.table(("mobilenet3d_v1", "resnet19"), "--clip 2x16x16 --rounds 1 --no-torch".split())
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[-2].startswith("| mobilenet3d_v1 | 2 × 2x16x16 |") and "| – |" in rows[-2]
+    assert rows[-1].startswith("| resnet19 | not measured: ") and "resnet18" in rows[-1]
+
+
+def test_the_floor_counts_what_the_compiler_counts():
+    a, b = jnp.ones((32, 64)), jnp.ones((64, 16))
+    work = floor.work_of(jax.jit(jnp.matmul).lower(a, b).compile())
+    assert work.flops == 2 * 32 * 64 * 16
+    assert work.bytes == 4 * (32 * 64 + 64 * 16 + 32 * 16)
+    assert floor.Work(6.0, 10.0).floor_s(floor.Peaks(2.0, 10.0)) == 3.0
+    assert floor.Work(6.0, 50.0).floor_s(floor.Peaks(2.0, 10.0)) == 5.0
 
 
 def test_depthwise_prints_a_row_a_layer(capsys):
