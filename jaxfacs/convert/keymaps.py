@@ -12,7 +12,8 @@ from typing import Any
 from jaxfacs.convert.layouts import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
-Rules = tuple[tuple[str, str], ...]
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+Rules = tuple[Rule, ...]
 
 # Buffers that hold no weights: counters, and tables that are computed from sizes.
 BUFFERS = r"(num_batches_tracked|relative_position_index|attn_mask)$"
@@ -28,11 +29,16 @@ class KeyMap:
       ignored: names (as in the file) that match have no place here, by intent.
       flatten: our kernel's path -> (C, H, W) of the map that was flattened before it.
       first: path of the kernel that reads the picture.
-      bgr: whether the file's network read B, G, R.
+      bgr: whether the file's network read B, G, R; its first kernel is then turned round.
       answers: name after the rules of the tensor whose outputs are the classes or AUs.
       create: options with which the network must be made for these weights.
       infer: further options that the file's names and shapes tell.
       marks: regular expressions that all match some name of such a file, and no other form's.
+      normalisation: name in `models.NORMALISATIONS` that the weights want; "" is the card's.
+      fill: (regular expression, value) for our parameters that such files leave out.
+      ordered: modules of ours, for files whose layers are known by their order alone.
+      numbered: whether layers have names such as conv2d_7 that count from anywhere: they become
+        conv2d#0, conv2d#1, ... before the rules.
     """
 
     rules: Rules
@@ -45,9 +51,13 @@ class KeyMap:
     create: Mapping[str, Any] = field(default_factory=dict)
     infer: Callable[[Shapes], Mapping[str, Any]] | None = None
     marks: tuple[str, ...] = ()
+    normalisation: str = ""
+    fill: tuple[tuple[str, float], ...] = ()
+    ordered: tuple[str, ...] = ()
+    numbered: bool = False
 
 
-def classified(classifier: str, *more: tuple[str, str]) -> Rules:
+def classified(classifier: str, *more: Rule) -> Rules:
     """Rules of an image classifier: its last layer is the head, the rest the backbone."""
     return ((rf"^{classifier}\.", "head.occurrence."), *more, (r"^(?!head\.)", "backbone."))
 
@@ -55,68 +65,92 @@ def classified(classifier: str, *more: tuple[str, str]) -> Rules:
 # A network without an entry has the paths of its own parameters as names.
 OWN = KeyMap(rules=())
 
-_RESNET = KeyMap(rules=classified("fc"), marks=(r"^conv1\.weight$",))
-_EFFICIENT_3D = KeyMap(rules=classified(r"classifier\.1"), first="backbone/features/0/0/kernel")
-# Microsoft's names, which ours are; relative_position_index and attn_mask are computed.
-_SWIN = KeyMap(rules=classified("head"), first="backbone/patch_embed/proj/kernel")
-_VGG = KeyMap(
-    rules=classified(r"classifier\.6"),
-    flatten={"backbone/classifier/0/kernel": (512, 7, 7)},
-    first="backbone/features/0/kernel",
-)
 
-KEYMAPS: dict[str, dict[str, KeyMap]] = {
-    "resnet18": {"torchvision": _RESNET},
-    "resnet50": {"torchvision": _RESNET},
-    "resnet101": {"torchvision": _RESNET},
-    "mobilenet3d_v1": {"efficient-3dcnns": _EFFICIENT_3D},
-    "mobilenet3d_v2": {"efficient-3dcnns": _EFFICIENT_3D},
-    "mobilenet_v2": {
-        "torchvision": KeyMap(
-            rules=classified(r"classifier\.1"), first="backbone/features/0/0/kernel"
-        )
-    },
-    "alexnet": {
-        "torchvision": KeyMap(
-            rules=classified(r"classifier\.6"),
-            flatten={"backbone/classifier/1/kernel": (256, 6, 6)},
-            first="backbone/features/0/kernel",
-        )
-    },
-    "vgg16": {"torchvision": _VGG},
-    "vgg_face": {"torchvision": _VGG},
-    "inception_v3": {
-        "torchvision": KeyMap(
-            rules=classified("fc"),
-            ignored=(r"^AuxLogits\.",),
-            first="backbone/Conv2d_1a_3x3/conv/kernel",
-        )
-    },
-    "swin_t": {"microsoft": _SWIN},
-    "swin_s": {"microsoft": _SWIN},
-    "swin_b": {"microsoft": _SWIN},
-    "me_graphau": {"original": KeyMap(rules=(), answers="head.sc")},
-    "open_graphau": {"original": KeyMap(rules=(), answers="head.main_sc")},
+def _shifted(template: str, *shifts: int) -> Callable[[re.Match[str]], str]:
+    """A replacement whose {0}, {1}, ... are the groups, as numbers moved by `shifts`."""
+    return lambda found: template.format(
+        *(int(group) + by for group, by in zip(found.groups(), shifts, strict=True))
+    )
+
+
+# --- ResNet ---------------------------------------------------------------------------------------
+
+_KERAS_PARTS = {"0_conv": "downsample.0", "0_bn": "downsample.1"} | {
+    f"{n}_{kind}": f"{ours}{n}"
+    for n in (1, 2, 3)
+    for kind, ours in (("conv", "conv"), ("bn", "bn"))
+}
+_SLIM_PARTS = {
+    "conv1": "conv1",
+    "conv2": "conv2",
+    "conv3": "conv3",
+    "shortcut": "downsample.0",
+    "conv1.BatchNorm": "bn1",
+    "conv2.BatchNorm": "bn2",
+    "conv3.BatchNorm": "bn3",
+    "shortcut.BatchNorm": "downsample.1",
 }
 
 
-def choose(name: str, form: str, names: Mapping[str, Any]) -> tuple[str, KeyMap]:
-    """The form of the weights and its map; with "" the first whose marks the file's names bear.
-
-    Raises KeyError listing the forms if there is no such form.
-    """
-    forms = KEYMAPS.get(name, {"own": OWN})
-    if form:
-        if form not in forms:
-            raise KeyError(", ".join(forms))
-        return form, forms[form]
-    for known, keymap in forms.items():
-        if all(any(re.search(mark, key) for key in names) for mark in keymap.marks):
-            return known, keymap
-    return next(iter(forms.items()))
+def _keras_block(found: re.Match[str]) -> str:
+    stage, block, part = found.groups()
+    return f"layer{int(stage) - 1}.{int(block) - 1}.{_KERAS_PARTS[part]}."
 
 
-def renamed(key: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        key = re.sub(pattern, replacement, key)
-    return key
+def _old_keras_block(found: re.Match[str]) -> str:
+    """res2a_branch2b and bn2a_branch1, as the files before 2019 have them."""
+    kind, stage, block, branch = found.groups()
+    number = {"1": "0", "2a": "1", "2b": "2", "2c": "3"}[branch]
+    part = _KERAS_PARTS[f"{number}_{'conv' if kind == 'res' else 'bn'}"]
+    return f"layer{int(stage) - 1}.{ord(block) - ord('a')}.{part}."
+
+
+def _slim_block(found: re.Match[str]) -> str:
+    stage, block, part = found.groups()
+    return f"layer{stage}.{int(block) - 1}.{_SLIM_PARTS[part]}."
+
+
+SLIM_RESNET: Rules = (
+    (r"^resnet_v1_\d+\.", ""),
+    (
+        r"^block(\d)\.unit_(\d+)\.bottleneck_v1\.((?:conv\d|shortcut)(?:\.BatchNorm)?)\.",
+        _slim_block,
+    ),
+    (r"^conv1\.BatchNorm\.", "bn1."),
+)
+_RESNET = {
+    "torchvision": KeyMap(rules=classified("fc"), marks=(r"^layer1\.0\.",)),
+}
+_RESNET_FORMS = {
+    **_RESNET,
+    "keras": KeyMap(
+        rules=classified(
+            "(?:predictions|probs|fc1000)",
+            (r"^conv1_conv\.", "conv1."),
+            (r"^(?:conv1_bn|bn_conv1)\.", "bn1."),
+            (r"^conv(\d)_block(\d+)_(\d_(?:conv|bn))\.", _keras_block),
+            (r"^(res|bn)(\d)([a-z])_branch(1|2[abc])\.", _old_keras_block),
+        ),
+        layout="keras",
+        bgr=True,
+        answers="head.occurrence.kernel",
+        create={"form": "keras"},
+        marks=(r"^(?:conv2_block1_1_conv|res2a_branch2a)\.",),
+        normalisation="caffe",
+    ),
+    "slim": KeyMap(
+        rules=classified("logits", *SLIM_RESNET)
+        if False
+        else (
+            *SLIM_RESNET,
+            (r"^logits\.", "head.occurrence."),
+            (r"^(?!head\.)", "backbone."),
+        ),
+        layout="keras",
+        ignored=(r"^(?:global_step|mean_rgb)$", r"\.(?:Adam(?:_1)?|Momentum|RMSProp(?:_1)?)$"),
+        answers="head.occurrence.weights",
+        create={"form": "slim"},
+        marks=(r"bottleneck_v1\.conv1\.weights$",),
+        normalisation="caffe",
+    ),
+}

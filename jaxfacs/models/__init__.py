@@ -1,6 +1,6 @@
 """Flax NNX networks, channels last, and the registry that makes them by name."""
 
-from jaxfacs.models import backbones
+from jaxfacs.models import backbones, graph_au
 from jaxfacs.models.functional import apply, split
 from jaxfacs.models.network import backbone_names, create_backbone
 from jaxfacs.models.normalisation import NORMALISATIONS, normalisation
@@ -20,4 +20,4 @@ __all__ = [
     "split",
 ]
 
-del backbones  # imported to register its networks
+del backbones, graph_au  # imported to register their networks
