@@ -2,9 +2,11 @@
 
 A config file is Python with `get_config() -> Experiment` and `smoke() -> Experiment` (the same
 thing, shrunk until it runs in seconds). A new experiment is a `dataclasses.replace` of an old one.
+Both may take keywords with defaults, for what differs between runs of one paper: a fold, a stage.
 """
 
 import dataclasses
+import inspect
 import json
 import runpy
 import types
@@ -15,8 +17,7 @@ from typing import Any, Literal
 
 from jaxfacs.data.config import DataConfig
 from jaxfacs.errors import UserError
-
-Option = bool | int | float | str
+from jaxfacs.train.named_options import Option, split
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,24 @@ class ModelConfig:
     """probability of zeroing a feature before the last layer"""
     per_frame: bool = False
     """one answer per frame instead of one per clip"""
+    occurrence: bool = True
+    """predict AUs; false: a network of emotions or affect alone, whatever AUs the records have"""
     intensity: bool = False
     """also predict intensities 0-5"""
     emotion: bool = False
     """also predict the emotion, over the record set's list"""
+    valence_arousal: bool = False
+    """also predict valence and arousal, each in [-1, 1]"""
     options: dict[str, Option] = field(default_factory=dict)
     """options that this network alone has"""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is minimised: one term per output, each divided by its own weight, then summed."""
+    """What is minimised: one term per output, each divided by its own weight, then summed.
+
+    A term whose scale is 0 is not computed at all.
+    """
 
     occurrence: Literal["bce", "focal", "weighted_asymmetric", "bp_mll"] = "bce"
     occurrence_scale: float = 1.0
@@ -58,12 +66,22 @@ class LossConfig:
     positive weight of BCE); `inverse_rate` weighs the whole AU by its inverse rate, mean 1
     (ME-GraphAU)"""
     max_label_weight: float = 20.0
-    """bound of those weights: one lucky frame of a rare AU must not rule a batch"""
+    """bound of those weights, and its inverse: one frame of a rare AU must not rule a batch"""
     focal_gamma: float = 2.0
     intensity: Literal["mse", "ccc"] = "mse"
     intensity_scale: float = 1.0
+    """of the intensity, whichever way it is answered: a number, or ordered thresholds"""
     emotion_scale: float = 1.0
     emotion_smoothing: float = 0.0
+    valence_arousal: Literal["mse", "ccc"] = "ccc"
+    valence_arousal_scale: float = 1.0
+    edge_scale: float = 0.05
+    """of the classes of AU pairs, where a network answers them (ME-GraphAU's lambda)"""
+    heatmap_scale: float = 1.0
+    heatmap_sigma: float = 2.0
+    """of the Gaussians of the target heatmaps, in cells of the map (SCC)"""
+    cooccurrence_scale: float = 0.0
+    """of the penalty on AU pairs answered against the training labels' correlation"""
     clip_label: Literal["centre", "any"] = "centre"
     """the label of a clip, for networks that answer once per clip: that of its centre frame, or
     present if present in any frame (intensity: the highest)"""
@@ -97,7 +115,7 @@ class OptimConfig:
     weight_decay: float = 0.0
     """adamw: decoupled; others: added to the gradient (L2)"""
     no_decay: str = r"(bias|scale)$"
-    """parameters whose path matches are not decayed"""
+    """parameters whose path matches are not decayed; "": all are"""
     clip_norm: float = 0.0
     """global norm to which gradients are clipped; 0: not"""
     frozen: tuple[str, ...] = ()
@@ -203,8 +221,13 @@ def check(experiment: Experiment) -> Experiment:
 
 
 def load(path: str | Path, *, smoke: bool = False) -> Experiment:
-    """The experiment that a config file describes; `smoke` takes its shrunk form."""
-    path = Path(path)
+    """The experiment that a config file describes; `smoke` takes its shrunk form.
+
+    Options after a colon ("configs/bp4d_me_graphau.py:fold=2,stage=1") are given to the file's
+    function as keywords. Raises UserError, naming them, where it has others.
+    """
+    name, options = (str(path), {}) if Path(path).is_file() else split(str(path))
+    path = Path(name)
     if not path.is_file():
         raise UserError(f"config file {path} does not exist; see configs/ for some that do")
     wanted = "smoke" if smoke else "get_config"
@@ -214,9 +237,15 @@ def load(path: str | Path, *, smoke: bool = False) -> Experiment:
         raise
     except Exception as error:
         raise UserError(f"config file {path} fails: {type(error).__name__}: {error}") from error
-    if not callable(names.get(wanted)):
+    function = names.get(wanted)
+    if not callable(function):
         raise UserError(f"config file {path} has no function {wanted}(); add one")
-    experiment = names[wanted]()
+    known = inspect.signature(function).parameters
+    for option in options:
+        if option not in known:
+            takes = ", ".join(map(str, known.values())) or "none"
+            raise UserError(f"config file {path} has no option '{option}'; its options: {takes}")
+    experiment = function(**options)
     if not isinstance(experiment, Experiment):
         raise UserError(
             f"{wanted}() of {path} returns a {type(experiment).__name__}; return an Experiment"

@@ -5,7 +5,8 @@ once, so that a batch split in any way has one loss. The weight never depends on
 
 Labels of AU occurrence are -1 unknown, 0 absent, 1 present; an unknown label adds exactly 0 to the
 sum, to the weight and to every gradient. `weight_B` is a weight per example (0: padding) over the
-first axis. All sums are float32, whatever the predictions are in.
+first axis; between it and the last axes, which the shapes name, there may be more (time). All sums
+are float32, whatever the predictions are in.
 """
 
 import jax
@@ -116,23 +117,41 @@ def softmax_cross_entropy(
     return _masked_sum(loss, mask), mask.sum()
 
 
-def mse(prediction: Array, target: Array, *, weight_B: Array | None = None) -> Sum:
-    """Squared error over known intensities (target >= 0); both (B, ..., A) on the scale 0-5."""
-    mask = _known(target, weight_B)
+def mse(
+    prediction: Array,
+    target: Array,
+    *,
+    known: Array | None = None,
+    weight_B: Array | None = None,
+) -> Sum:
+    """Squared error over the known targets.
+
+    Args:
+      prediction, target: (B, ..., A), intensities on the scale 0-5 or any other numbers.
+      known: bool of that shape; None: targets that are not negative, as intensities are. What is
+        unknown may be NaN.
+    """
+    mask, target = _targets(target, known, weight_B)
     loss = jnp.square(prediction.astype(jnp.float32) - target)
     return _masked_sum(loss, mask), mask.sum()
 
 
-def ccc_loss(prediction: Array, target: Array, *, weight_B: Array | None = None) -> Sum:
+def ccc_loss(
+    prediction: Array,
+    target: Array,
+    *,
+    known: Array | None = None,
+    weight_B: Array | None = None,
+) -> Sum:
     """1 - concordance correlation (Lin 1989), summed over the AUs; weight = AUs that have one.
 
     Over all known entries of an AU in this batch: not a sum over examples, so with gradient
     accumulation it is that of the micro-batches. An AU with fewer than two known entries, or whose
-    known labels never vary, has no concordance and counts nothing.
+    known labels never vary, has no concordance and counts nothing. Arguments as in `mse`.
     """
     axes = tuple(range(target.ndim - 1))
-    mask = _known(target, weight_B)
-    x, y = (jnp.where(mask > 0, v.astype(jnp.float32), 0.0) for v in (prediction, target))
+    mask, y = _targets(target, known, weight_B)
+    x = jnp.where(mask > 0, prediction.astype(jnp.float32), 0.0)
     count = jnp.maximum(mask.sum(axes), 1.0)
 
     def mean(values: Array) -> Array:
@@ -147,12 +166,38 @@ def ccc_loss(prediction: Array, target: Array, *, weight_B: Array | None = None)
     return jnp.where(usable, loss, 0.0).sum(), usable.sum().astype(jnp.float32)
 
 
+def ordinal(
+    logits: Array,
+    intensity: Array,
+    *,
+    importance_K: Array | None = None,
+    weight_B: Array | None = None,
+) -> Sum:
+    """Binary cross entropy of the questions "intensity >= 1", ..., ">= K", summed over them.
+
+    CORAL (Cao, Mirjalili & Raschka 2020, eq. 4). The weight is the number of known labels, so that
+    five thresholds count as one answer.
+
+    Args:
+      logits: (B, ..., A, K), K = 5 for FACS's letters A to E.
+      intensity: (B, ..., A) in [0, 5], negative where unknown; a fraction has reached the letters
+        below it.
+      importance_K: what each threshold counts for; 1 by default.
+    """
+    logits, mask = logits.astype(jnp.float32), _known(intensity, weight_B)
+    level_K = jnp.arange(1, logits.shape[-1] + 1, dtype=jnp.float32)
+    reached = (intensity[..., None] >= level_K).astype(jnp.float32)
+    loss = reached * softplus(-logits) + (1.0 - reached) * softplus(logits)
+    loss = loss if importance_K is None else loss * importance_K
+    return _masked_sum(loss, mask[..., None] * jnp.ones_like(level_K)), mask.sum()
+
+
 def heatmap_mse(maps: Array, target: Array, *, weight_B: Array | None = None) -> Sum:
-    """Squared error over all pixels of heatmaps (B, H, W, P) (SCC, Fan et al. 2020 §2.2).
+    """Squared error over all pixels of heatmaps (B, ..., H, W, P) (SCC, Fan et al. 2020 §2.2).
 
     A map with a negative target anywhere belongs to an AU nobody coded and counts nothing.
     """
-    known = (target.min(axis=(1, 2), keepdims=True) >= 0).astype(jnp.float32)
+    known = (target.min(axis=(-3, -2), keepdims=True) >= 0).astype(jnp.float32)
     mask = jnp.broadcast_to(known, target.shape) * _examples(weight_B, target.ndim)
     loss = jnp.square(maps.astype(jnp.float32) - target)
     return _masked_sum(loss, mask), mask.sum()
@@ -162,13 +207,42 @@ def edge_cross_entropy(logits: Array, occurrence: Array, *, weight_B: Array | No
     """Cross entropy of AU pairs (ME-GraphAU stage 2): edge (i, j) has class 2 y_i + y_j.
 
     Args:
-      logits: (B, A * A, 4), edge index i * A + j.
-      occurrence: (B, A); a pair with an unknown end counts nothing.
+      logits: (B, ..., A * A, 4), edge index i * A + j.
+      occurrence: (B, ..., A); a pair with an unknown end counts nothing.
     """
-    first, second = occurrence[:, :, None], occurrence[:, None, :]
+    first, second = occurrence[..., :, None], occurrence[..., None, :]
     label = jnp.where((first >= 0) & (second >= 0), 2 * first + second, -1)
-    flat = label.reshape(label.shape[0], -1).astype(jnp.int32)
+    flat = label.reshape(*label.shape[:-2], -1).astype(jnp.int32)
     return softmax_cross_entropy(logits, flat, weight_B=weight_B)
+
+
+def cooccurrence(
+    probability: Array, correlation_AA: Array, *, weight_B: Array | None = None
+) -> Sum:
+    """Label co-occurrence regulariser: pairs of AUs should be answered as they go together.
+
+    Per example, over the pairs i < j whose labels correlate with phi_ij in the training split,
+
+        sum of max(phi_ij, 0) (p_i - p_j)^2 + max(-phi_ij, 0) p_i p_j   over   sum of |phi_ij|
+
+    so that AUs that come together differ little, and those that exclude each other are not both
+    present. These are a positive-correlation and a negative-competition term as in JPML (Zhao et
+    al., CVPR 2015), here on probabilities and weighted by phi instead of listed by hand. It asks
+    for no label, so frames that nobody coded count as well.
+
+    Args:
+      probability: (B, ..., A).
+      correlation_AA: symmetric, in [-1, 1]; 0 where it is not known (`weights.correlation`).
+    """
+    p = probability.astype(jnp.float32)
+    pairs = jnp.triu(correlation_AA, 1)
+    together, apart = jnp.maximum(pairs, 0.0), jnp.maximum(-pairs, 0.0)
+    differ = jnp.square(p[..., :, None] - p[..., None, :])
+    both = p[..., :, None] * p[..., None, :]
+    total = (together * differ + apart * both).sum((-2, -1))
+    loss = total / jnp.maximum(jnp.abs(pairs).sum(), TINY)
+    mask = jnp.ones(loss.shape, jnp.float32) * _examples(weight_B, loss.ndim)
+    return _masked_sum(loss, mask), mask.sum()
 
 
 def probability_to_logit(probability: Array) -> Array:
@@ -183,6 +257,13 @@ def logit_to_probability(logits: Array) -> Array:
 
 def _known(label: Array, weight_B: Array | None) -> Array:
     return (label >= 0).astype(jnp.float32) * _examples(weight_B, label.ndim)
+
+
+def _targets(target: Array, known: Array | None, weight_B: Array | None) -> tuple[Array, Array]:
+    """(mask, target), the target 0 where it does not count: NaN has a NaN gradient even there."""
+    known = target >= 0 if known is None else known
+    mask = known.astype(jnp.float32) * _examples(weight_B, target.ndim)
+    return mask, jnp.where(mask > 0, target.astype(jnp.float32), 0.0)
 
 
 def _examples(weight_B: Array | None, ndim: int) -> Array | float:

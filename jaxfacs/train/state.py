@@ -41,6 +41,7 @@ class Plan:
     """What stays the same through a run: the network's form, the optimiser, where things lie."""
 
     graphdef: Any
+    aus: tuple[str, ...]
     tx: optax.GradientTransformation
     schedule: Schedule
     mean_3: tuple[float, ...]
@@ -66,7 +67,9 @@ def create_module(
     """
     import_network(config)
     known, usual = models.options(config.name), ModelConfig()
-    fields = ("backbone", "head", "intensity", "per_frame", "width", "dropout")
+    fields = (
+        "backbone", "head", "intensity", "valence_arousal", "per_frame", "width", "dropout",
+    )  # fmt: skip
     given = {
         name: getattr(config, name)
         for name in fields
@@ -168,6 +171,7 @@ def plan(
     return (
         Plan(
             graphdef=graphdef,
+            aus=tuple(aus),
             tx=tx,
             schedule=schedule,
             mean_3=mean_3,

@@ -10,41 +10,55 @@ import optax
 from jax import Array
 
 from jaxfacs import models
-from jaxfacs.train import losses
+from jaxfacs.errors import UserError
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train.config import Experiment, LossConfig
-from jaxfacs.train.losses import Sum
+from jaxfacs.train import terms
+from jaxfacs.train.config import Experiment
+from jaxfacs.train.labels import Batch, answered_frames, labels_for
 from jaxfacs.train.state import Plan, State
+from jaxfacs.train.terms import Facts
 
-Batch = dict[str, Array]
 Metrics = dict[str, Array]
 
 EMA_WARMUP = 10.0  # decay (1 + n) / (10 + n) until it reaches its value, so a young average follows
 
 
 def jit_train_step(
-    plan: Plan, experiment: Experiment, *, label_weight_A: Array | None = None
+    plan: Plan,
+    experiment: Experiment,
+    *,
+    label_weight_A: Array | None = None,
+    correlation_AA: Array | None = None,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """The compiled training step; the state passed in is donated and must not be used again."""
+    """The compiled training step; the state passed in is donated and must not be used again.
+
+    For `label_weight_A` and `correlation_AA` see `terms.Facts`.
+    """
+    facts = Facts(plan.aus, experiment.data.size, label_weight_A, correlation_AA)
     return jax.jit(
-        partial(train_step, plan, experiment, label_weight_A),
+        partial(train_step, plan, experiment, facts),
         donate_argnums=0,
         out_shardings=(plan.shardings, meshes.replicated(plan.mesh)),
     )
 
 
 def jit_predict_step(
-    plan: Plan, experiment: Experiment, *, label_weight_A: Array | None = None
+    plan: Plan,
+    experiment: Experiment,
+    *,
+    label_weight_A: Array | None = None,
+    correlation_AA: Array | None = None,
 ) -> Callable[[dict, dict, Batch], dict[str, Array]]:
     """The compiled evaluation step; every process gets the rows of all."""
+    facts = Facts(plan.aus, experiment.data.size, label_weight_A, correlation_AA)
     return jax.jit(
-        partial(predict_step, plan, experiment, label_weight_A),
+        partial(predict_step, plan, experiment, facts),
         out_shardings=meshes.replicated(plan.mesh),
     )
 
 
 def train_step(
-    plan: Plan, experiment: Experiment, label_weight_A: Array | None, state: State, batch: Batch
+    plan: Plan, experiment: Experiment, facts: Facts, state: State, batch: Batch
 ) -> tuple[State, Metrics]:
     """Takes one optimiser step on `batch`, or none if anything in it is not finite.
 
@@ -54,13 +68,13 @@ def train_step(
     """
     key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
     parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
-    weights = _term_weights(plan, experiment, state, parts)
+    weights = _term_weights(plan, experiment, facts, state, parts)
 
     def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
         outputs, stats = forward(plan, params, stats, part["frames_BTHWC"], dropout_key=key)
-        terms = loss_terms(experiment.loss, outputs, part, label_weight_A)
-        means = {name: total / weights[name] for name, (total, _) in terms.items()}
-        return _scaled(experiment.loss, means), (stats, means)
+        sums = terms.loss_terms(experiment.loss, outputs, part, facts)
+        means = {name: total / weights[name] for name, (total, _) in sums.items()}
+        return terms.scaled(experiment.loss, means), (stats, means)
 
     def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
         grads, stats, means = carry
@@ -76,7 +90,7 @@ def train_step(
         (grads, stats, means), _ = add_part(zeros, jax.tree.map(lambda x: x[0], (indices, parts)))
     else:
         (grads, stats, means), _ = jax.lax.scan(add_part, zeros, (indices, parts))
-    total = _scaled(experiment.loss, means)
+    total = terms.scaled(experiment.loss, means)
     grad_norm = optax.tree.norm(grads)
 
     updates, opt_state = plan.tx.update(grads, state["opt_state"], state["params"])
@@ -114,37 +128,37 @@ def train_step(
 def predict_step(
     plan: Plan,
     experiment: Experiment,
-    label_weight_A: Array | None,
+    facts: Facts,
     params: dict,
     stats: dict,
     batch: Batch,
 ) -> dict[str, Array]:
     """What the network says of a batch beside what is true of it.
 
-    Returns rows, one per clip or per (clip, frame): `probability` and `occurrence` (N, A), where
-    the network has them `predicted_intensity` and `intensity` (N, A), `weight` (N,) 0 for padding;
-    one per clip: `predicted_emotion` (B, E) probabilities and `emotion` (B,), `emotion_weight`,
-    `index` (B,); and `sum_*`, `weight_*`: the terms of the loss.
+    Returns rows, one per clip or per (clip, frame), of what the network answers: `probability` and
+    `occurrence` (N, A), `predicted_intensity` and `intensity` (N, A), `predicted_valence_arousal`
+    and `valence_arousal` (N, 2), and `weight` (N,) 0 for padding; one per clip:
+    `predicted_emotion` (B, E) probabilities and `emotion` (B,), `emotion_weight`, `index` (B,); and
+    `sum_*`, `weight_*`: the terms of the loss.
     """
     outputs, _ = forward(plan, params, stats, batch["frames_BTHWC"])
     labels = labels_for(experiment.loss, outputs, batch)
     rows: dict[str, Array] = {"index": batch["index_B"]}
+    pairs: dict[str, tuple[str, Array]] = {}  # label -> (row of the answer, answer)
     if "occurrence" in outputs or "probability" in outputs:
-        p = _probability(outputs)
-        rows["probability"] = p.reshape(-1, p.shape[-1])
-        rows["occurrence"] = labels["occurrence"].reshape(-1, p.shape[-1])
-        rows["weight"] = jnp.repeat(batch["weight_B"], rows["probability"].shape[0] // p.shape[0])
-    if "intensity" in outputs:
-        predicted = outputs["intensity"]
-        rows["predicted_intensity"] = predicted.reshape(-1, predicted.shape[-1])
-        rows["intensity"] = labels["intensity"].reshape(-1, predicted.shape[-1])
+        pairs["occurrence"] = "probability", terms.probability(outputs)
+    for name in ("intensity", "valence_arousal"):
+        if name in outputs:
+            pairs[name] = f"predicted_{name}", outputs[name]
+    for name, (row, answer) in pairs.items():
+        rows[row] = answer.reshape(-1, answer.shape[-1])
+        rows[name] = labels[name].reshape(-1, answer.shape[-1])
+        rows["weight"] = jnp.repeat(batch["weight_B"], answered_frames(outputs) or 1)
     if "emotion" in outputs:
         rows["predicted_emotion"] = jax.nn.softmax(outputs["emotion"].astype(jnp.float32))
         rows["emotion"] = batch["emotion_B"]
         rows["emotion_weight"] = batch["weight_B"]
-    for name, (total, weight) in loss_terms(
-        experiment.loss, outputs, batch, label_weight_A
-    ).items():
+    for name, (total, weight) in terms.loss_terms(experiment.loss, outputs, batch, facts).items():
         rows[f"sum_{name}"], rows[f"weight_{name}"] = total, weight
     return rows
 
@@ -171,68 +185,9 @@ def forward(
     )
 
 
-def labels_for(config: LossConfig, outputs: dict[str, Array], batch: Batch) -> Batch:
-    """The AU labels in the form the network answers in: per clip (B, A) or per frame (B, T', A).
-
-    Where a network has fewer frames than the clip, an answer has the label of the middle of the
-    frames it stands for.
-    """
-    found = {}
-    for name in ("occurrence", "intensity"):
-        answer = outputs.get(name, outputs.get("probability"))
-        label_BTA = batch[f"{name}_BTA"]
-        if answer is None:
-            continue
-        if answer.ndim == 3:
-            length, frames = answer.shape[1], label_BTA.shape[1]
-            middles = [(2 * i + 1) * frames // (2 * length) for i in range(length)]
-            found[name] = label_BTA[:, jnp.asarray(middles)]
-        elif config.clip_label == "centre":
-            found[name] = label_BTA[:, label_BTA.shape[1] // 2]
-        else:
-            found[name] = _any_frame(label_BTA)
-    return found
-
-
-def loss_terms(
-    config: LossConfig, outputs: dict[str, Array], batch: Batch, label_weight_A: Array | None
-) -> dict[str, Sum]:
-    """The (sum, weight) of every term that the network's outputs allow."""
-    labels, weight_B = labels_for(config, outputs, batch), batch["weight_B"]
-    terms: dict[str, Sum] = {}
-    if "occurrence" in outputs or "probability" in outputs:
-        y = labels["occurrence"]
-        table: dict[str, Callable[[], Sum]] = {
-            "bce": lambda: losses.bce(
-                _logits(outputs), y, positive_weight_A=label_weight_A, weight_B=weight_B
-            ),
-            "focal": lambda: losses.focal(
-                _logits(outputs),
-                y,
-                gamma=config.focal_gamma,
-                positive_weight_A=label_weight_A,
-                weight_B=weight_B,
-            ),
-            "weighted_asymmetric": lambda: losses.weighted_asymmetric(
-                _probability(outputs), y, label_weight_A=label_weight_A, weight_B=weight_B
-            ),
-            "bp_mll": lambda: losses.bp_mll(_logits(outputs), y, weight_B=weight_B),
-        }
-        terms["occurrence"] = table[config.occurrence]()
-    if "intensity" in outputs:
-        function = {"mse": losses.mse, "ccc": losses.ccc_loss}[config.intensity]
-        terms["intensity"] = function(outputs["intensity"], labels["intensity"], weight_B=weight_B)
-    if "emotion" in outputs:
-        terms["emotion"] = losses.softmax_cross_entropy(
-            outputs["emotion"],
-            batch["emotion_B"],
-            smoothing=config.emotion_smoothing,
-            weight_B=weight_B,
-        )
-    return terms
-
-
-def _term_weights(plan: Plan, experiment: Experiment, state: State, parts: Batch) -> Metrics:
+def _term_weights(
+    plan: Plan, experiment: Experiment, facts: Facts, state: State, parts: Batch
+) -> Metrics:
     """The weight of every loss term over all micro-batches, before any of them is run.
 
     A weight depends on labels alone, so outputs of zeros give it; XLA drops the rest.
@@ -243,11 +198,17 @@ def _term_weights(plan: Plan, experiment: Experiment, state: State, parts: Batch
     )
 
     def weights(part: Batch) -> Metrics:
-        terms = loss_terms(experiment.loss, _zeros(forms), part, None)
-        return {name: weight for name, (_, weight) in terms.items()}
+        sums = terms.loss_terms(experiment.loss, _zeros(forms), part, facts)
+        return {name: weight for name, (_, weight) in sums.items()}
 
     labels = {k: v for k, v in parts.items() if k != "frames_BTHWC"}
-    return jax.tree.map(lambda w: jnp.maximum(w.sum(), 1.0), jax.vmap(weights)(labels))
+    found = jax.tree.map(lambda w: jnp.maximum(w.sum(), 1.0), jax.vmap(weights)(labels))
+    if not found:
+        raise UserError(
+            f"nothing is trained: {experiment.model.name} answers {', '.join(sorted(forms))}, and "
+            "every loss scale of these is 0"
+        )
+    return found
 
 
 def _interleave(k: int, x: Array) -> Array:
@@ -263,34 +224,6 @@ def _moved_average(decay: float, applied: Array, ema: dict, new: State) -> dict:
         return {}
     d = jnp.minimum(decay, (1.0 + applied) / (EMA_WARMUP + applied))
     return jax.tree.map(lambda e, x: d * e + (1.0 - d) * x, ema, {k: new[k] for k in ema})
-
-
-def _any_frame(label_BTA: Array) -> Array:
-    """The highest label over the frames; unknown if none is known, or if an unknown could be 1."""
-    highest = label_BTA.max(axis=1)
-    could_be = (label_BTA < 0).any(axis=1) & (highest <= 0)
-    return jnp.where(could_be, -jnp.ones_like(highest), highest)
-
-
-def _scaled(config: LossConfig, means: Metrics) -> Array:
-    scale = {
-        "occurrence": config.occurrence_scale,
-        "intensity": config.intensity_scale,
-        "emotion": config.emotion_scale,
-    }
-    return sum((scale[name] * mean for name, mean in means.items()), jnp.zeros(()))
-
-
-def _logits(outputs: dict[str, Array]) -> Array:
-    if "occurrence" in outputs:
-        return outputs["occurrence"]
-    return losses.probability_to_logit(outputs["probability"])
-
-
-def _probability(outputs: dict[str, Array]) -> Array:
-    if "probability" in outputs:
-        return outputs["probability"]
-    return losses.logit_to_probability(outputs["occurrence"])
 
 
 def _zeros(tree: Any) -> Any:

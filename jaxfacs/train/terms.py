@@ -1,0 +1,163 @@
+"""The terms of the loss: a table from what a network answers to what is minimised of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxfacs.train import losses
+from jaxfacs.train.config import LossConfig
+from jaxfacs.train.labels import Batch, labels_for
+from jaxfacs.train.losses import Sum
+
+Outputs = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What terms need besides answers and labels.
+
+    Attributes:
+      aus: the labels of the answers' columns.
+      frame_size: side in pixels of the frames, in which landmarks are given.
+      label_weight_A: of the occurrence term (`weights.label_weights`); None: 1.
+      correlation_AA: of the training labels (`weights.correlation`); None: no such term.
+    """
+
+    aus: tuple[str, ...]
+    frame_size: int
+    label_weight_A: Array | None = None
+    correlation_AA: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """All that a term may look at: the answers, their labels, and the weight of each example."""
+
+    config: LossConfig
+    outputs: Outputs
+    labels: dict[str, Array]
+    batch: Batch
+    facts: Facts
+
+    @property
+    def weight_B(self) -> Array:
+        return self.batch["weight_B"]
+
+
+def loss_terms(config: LossConfig, outputs: Outputs, batch: Batch, facts: Facts) -> dict[str, Sum]:
+    """The (sum, weight) of every term that the outputs allow and whose scale is not 0."""
+    case = _Case(config, outputs, labels_for(config, outputs, batch), batch, facts)
+    return {
+        name: term(case)
+        for name, (scale, needed, term) in TERMS.items()
+        if getattr(config, scale)
+        and any(key in outputs for key in needed)
+        and (name != "cooccurrence" or facts.correlation_AA is not None)
+    }
+
+
+def scaled(config: LossConfig, means: dict[str, Array]) -> Array:
+    """The total: each term's mean times its scale, added."""
+    parts = (getattr(config, TERMS[name][0]) * mean for name, mean in means.items())
+    return sum(parts, jnp.zeros(()))
+
+
+def logits(outputs: Outputs) -> Array:
+    """Occurrence as logits, whichever way the network answers."""
+    if "occurrence" in outputs:
+        return outputs["occurrence"]
+    return losses.probability_to_logit(outputs["probability"])
+
+
+def probability(outputs: Outputs) -> Array:
+    """Occurrence as probabilities, whichever way the network answers."""
+    if "probability" in outputs:
+        return outputs["probability"]
+    return losses.logit_to_probability(outputs["occurrence"])
+
+
+def _occurrence(case: _Case) -> Sum:
+    y, outputs = case.labels["occurrence"], case.outputs
+    weight_A, weight_B = case.facts.label_weight_A, case.weight_B
+    table: dict[str, Callable[[], Sum]] = {
+        "bce": lambda: losses.bce(
+            logits(outputs), y, positive_weight_A=weight_A, weight_B=weight_B
+        ),
+        "focal": lambda: losses.focal(
+            logits(outputs),
+            y,
+            gamma=case.config.focal_gamma,
+            positive_weight_A=weight_A,
+            weight_B=weight_B,
+        ),
+        "weighted_asymmetric": lambda: losses.weighted_asymmetric(
+            probability(outputs), y, label_weight_A=weight_A, weight_B=weight_B
+        ),
+        "bp_mll": lambda: losses.bp_mll(logits(outputs), y, weight_B=weight_B),
+    }
+    return table[case.config.occurrence]()
+
+
+def _intensity(case: _Case) -> Sum:
+    target = case.labels["intensity"]
+    if "ordinal" in case.outputs:  # its intensity is read off these, and has no loss of its own
+        return losses.ordinal(case.outputs["ordinal"], target, weight_B=case.weight_B)
+    function = {"mse": losses.mse, "ccc": losses.ccc_loss}[case.config.intensity]
+    return function(case.outputs["intensity"], target, weight_B=case.weight_B)
+
+
+def _emotion(case: _Case) -> Sum:
+    return losses.softmax_cross_entropy(
+        case.outputs["emotion"],
+        case.batch["emotion_B"],
+        smoothing=case.config.emotion_smoothing,
+        weight_B=case.weight_B,
+    )
+
+
+def _valence_arousal(case: _Case) -> Sum:
+    target = case.labels["valence_arousal"]
+    function = {"mse": losses.mse, "ccc": losses.ccc_loss}[case.config.valence_arousal]
+    known = ~jnp.isnan(target)
+    return function(case.outputs["valence_arousal"], target, known=known, weight_B=case.weight_B)
+
+
+def _edge(case: _Case) -> Sum:
+    y = case.labels["occurrence"]
+    return losses.edge_cross_entropy(case.outputs["edge"], y, weight_B=case.weight_B)
+
+
+def _heatmap(case: _Case) -> Sum:
+    from jaxfacs.models import heatmaps
+
+    maps = case.outputs["heatmap"]
+    landmarks, intensity = case.labels["landmarks"], case.labels["intensity"]
+    target = heatmaps.targets(
+        landmarks.reshape(-1, 68, 2),
+        intensity.reshape(-1, intensity.shape[-1]),
+        aus=case.facts.aus,
+        frame_size=case.facts.frame_size,
+        map_size=maps.shape[-2],
+        sigma=case.config.heatmap_sigma,
+    )
+    return losses.heatmap_mse(maps, target.reshape(maps.shape), weight_B=case.weight_B)
+
+
+def _cooccurrence(case: _Case) -> Sum:
+    correlation_AA = case.facts.correlation_AA
+    assert correlation_AA is not None
+    return losses.cooccurrence(probability(case.outputs), correlation_AA, weight_B=case.weight_B)
+
+
+# term -> (field of LossConfig with its scale, outputs of which it takes the first there is, term)
+TERMS: dict[str, tuple[str, tuple[str, ...], Callable[[_Case], Sum]]] = {
+    "occurrence": ("occurrence_scale", ("occurrence", "probability"), _occurrence),
+    "intensity": ("intensity_scale", ("ordinal", "intensity"), _intensity),
+    "emotion": ("emotion_scale", ("emotion",), _emotion),
+    "valence_arousal": ("valence_arousal_scale", ("valence_arousal",), _valence_arousal),
+    "edge": ("edge_scale", ("edge",), _edge),
+    "heatmap": ("heatmap_scale", ("heatmap",), _heatmap),
+    "cooccurrence": ("cooccurrence_scale", ("occurrence", "probability"), _cooccurrence),
+}
