@@ -2,18 +2,22 @@
 
 from jaxfacs.models.backbones import (
     alexnet,
+    inception_v3,
     mobilenet3d,
     mobilenet_v2,
     resnet,
     swin,
     vgg,
+    xception,
 )
 
 __all__ = [
     "alexnet",
+    "inception_v3",
     "mobilenet3d",
     "mobilenet_v2",
     "resnet",
     "swin",
     "vgg",
+    "xception",
 ]
