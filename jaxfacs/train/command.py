@@ -13,10 +13,12 @@ import tyro
 
 from jaxfacs.errors import UserError
 
-USAGE = """usage: {prog} CONFIG.py --workdir DIR [--smoke] [--accept-changes] [--FIELD VALUE ...]
+USAGE = """usage: {prog} CONFIG.py[:KEY=VALUE,...] --workdir DIR [--smoke] [--accept-changes]
+       [--FIELD VALUE ...]
 
 Trains what CONFIG.py describes (see configs/). The same command on the same DIR resumes, exactly.
 
+  KEY=VALUE          what a config asks for itself: configs/bp4d_me_graphau.py:fold=2,stage=1
   --workdir DIR      config.json, checkpoints/, metrics.jsonl and TensorBoard events go there
   --smoke            the config's shrunk form, which runs in seconds
   --accept-changes   go on in a DIR whose config.json differs, after printing how

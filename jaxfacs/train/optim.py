@@ -77,7 +77,8 @@ def match_any(patterns: tuple[str, ...], tree: dict) -> dict:
 
 def _rule(config: OptimConfig, rate: Schedule) -> list[optax.GradientTransformation]:
     def decayed(params):
-        return map_paths(lambda path, _: not re.search(config.no_decay, path), params)
+        spared = (config.no_decay,) if config.no_decay else ()  # "" would match every path
+        return jax.tree.map(lambda matched: not matched, match_any(spared, params))
 
     decay = (
         [optax.add_decayed_weights(config.weight_decay, mask=decayed)]
