@@ -3,7 +3,6 @@
 A config file is Python with `get_config() -> Experiment` and `smoke() -> Experiment` (the same
 thing, shrunk until it runs in seconds). A new experiment is a `dataclasses.replace` of an old one.
 Both may take keywords with defaults, for what differs between runs of one paper: a fold, a stage.
-Both may take keywords with defaults, for what differs between runs of one paper: a fold, a stage.
 """
 
 import dataclasses
