@@ -2,6 +2,7 @@
 
 from jaxfacs.models.backbones import (
     alexnet,
+    inception_v2,
     inception_v3,
     mobilenet3d,
     mobilenet_v2,
@@ -13,6 +14,7 @@ from jaxfacs.models.backbones import (
 
 __all__ = [
     "alexnet",
+    "inception_v2",
     "inception_v3",
     "mobilenet3d",
     "mobilenet_v2",
