@@ -28,21 +28,21 @@ LEAVES: dict[Layout, dict[str, tuple[str, ...]]] = {
 
 
 def kernel(value: np.ndarray, layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
-    """A kernel of another framework as ours, towards the shape that the network expects.
+    """A kernel of another framework as ours, towards the `shape` that the network expects.
 
     torch: O,I,H,W -> H,W,I,O and O,I,T,H,W -> T,H,W,I,O and O,I -> I,O; Keras' are ours already,
-    but for depthwise H,W,C,1. Depthwise kernels lose their axis of length 1; 1x1 convolutions and
-    linear layers become each other. The shape may still differ: that is for the caller to see.
+    but for depthwise H,W,C,1. Depthwise kernels lose their axis of length 1; a convolution over a
+    whole map becomes the linear layer that it is, and O,I*H*W of Lua Torch the convolution that it
+    is. The shape may still differ: that is for the caller to see.
     """
+    if layout == "torch" and value.ndim == 2 and len(shape) == 4 and value.size == np.prod(shape):
+        value = value.reshape(shape[3], shape[2], *shape[:2])
     value = _FROM[layout](value)
     if value.ndim == len(shape) + 1:
-        # H,W,1,C of torch and H,W,C,1 of Keras
-        axis = -2 if layout == "torch" else -1
-        if value.shape[axis] == 1:
-            return np.squeeze(value, axis)
-    spatial = value.shape[:-2]
-    if len(shape) == 2 and value.ndim > 2 and set(spatial) == {1}:
-        return value.reshape(value.shape[-2:])
+        axis = -2 if layout == "torch" else -1  # H,W,1,C of torch and H,W,C,1 of Keras
+        return np.squeeze(value, axis) if value.shape[axis] == 1 else value
+    if len(shape) == 2 and value.ndim > 2:
+        return value.reshape(-1, value.shape[-1])
     if len(shape) > 2 and value.ndim == 2 and set(shape[:-2]) == {1}:
         return value.reshape((1,) * (len(shape) - 2) + value.shape)
     return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -14,22 +15,39 @@ from jaxfacs import models
 from jaxfacs.convert import layouts
 from jaxfacs.convert.keymaps import BUFFERS, KeyMap, choose, renamed
 from jaxfacs.errors import UserError
+from jaxfacs.models.backbones.alexnet import widened
 from jaxfacs.train.paths import map_paths, paths
 
 State = Mapping[str, np.ndarray]
+Shape = tuple[int, ...]
 
 LISTED = 10  # names of each kind of mismatch in one message
+COLOURS = 3
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A network filled with converted weights, and what became of the file's tensors."""
+    """A network filled with converted weights, and what became of the file's tensors.
+
+    Attributes:
+      module: the network.
+      form: whose weights they were.
+      options: of `models.create`, as it was made.
+      normalisation: the name of the scaling that the weights want; "" is the network's card's.
+      loaded: how many of its parameters and statistics came out of the file.
+      unused: names in the file that have no place here, by intent.
+      notes: what was done to the weights beyond renaming and laying out, in sentences.
+      headless: the file had no last layer; the network's answers 0 for everything.
+    """
 
     module: nnx.Module
     form: str
     options: dict[str, Any]
-    loaded: tuple[str, ...]
+    normalisation: str
+    loaded: int
     unused: tuple[str, ...]
+    notes: tuple[str, ...]
+    headless: bool
 
 
 def from_torch(name: str, state: State, *, form: str = "", **options: Any) -> nnx.Module:
@@ -57,30 +75,39 @@ def from_keras(name: str, state: State, **options: Any) -> nnx.Module:
 def convert(name: str, state: State, *, form: str = "", **options: Any) -> Converted:
     """As `from_torch`, telling also what became of each tensor."""
     models.card(name)  # an unknown name is told first
-    cleaned = {k.replace("/", ".").removeprefix("module."): v for k, v in state.items()}
-    try:
-        form, keymap = choose(name, form, cleaned)
-    except KeyError as error:
-        raise UserError(f"{name} has no weights of form '{form}'; give {error.args[0]}") from None
+    cleaned = {_clean(key): np.asarray(value) for key, value in state.items()}
+    form, keymap = choose(name, form, cleaned)
     ignored = re.compile("|".join((BUFFERS, *keymap.ignored)))
-    source = {renamed(k, keymap.rules): v for k, v in cleaned.items() if not ignored.search(k)}
+    names = renamed((key for key in cleaned if not ignored.search(key)), keymap)
+    source = {names[key]: value for key, value in cleaned.items() if key in names}
+    if len(source) < len(names):
+        raise UserError(f"two tensors of these weights go to one place of {name}; check --form")
     told = keymap.infer({k: v.shape for k, v in cleaned.items()}) if keymap.infer else {}
     given = {**keymap.create, **told, **options}
-    if "num_aus" not in given:
-        given["num_aus"] = _answers(name, source, keymap)
+    headless = bool(keymap.answers) and not any(key.startswith("head.") for key in source)
+    if keymap.answers and "num_aus" not in given:
+        given["num_aus"] = 1 if headless else _answers(name, source, keymap)
     graphdef, params, stats = jax.eval_shape(
         lambda: models.split(models.create(name, rngs=nnx.Rngs(0), **given))
     )
     expected = {path: leaf.shape for tree in (params, stats) for path, leaf in paths(tree).items()}
-    values = _fitted(name, source, keymap, expected)
-    filled = [map_paths(lambda path, _: values[path], tree) for tree in (params, stats)]
+    fill = (*keymap.fill, *((("^head/", 0.0),) if headless else ()))
+    values, notes = _fitted(name, source, keymap, expected, fill)
+    filled = [map_paths(lambda path, _: jnp.asarray(values[path]), t) for t in (params, stats)]
     return Converted(
         module=nnx.merge(graphdef, *filled),
         form=form,
         options=given,
-        loaded=tuple(sorted(values)),
-        unused=tuple(k for k in cleaned if ignored.search(k)),
+        normalisation=keymap.normalisation,
+        loaded=len(source),
+        unused=tuple(key for key in cleaned if ignored.search(key)),
+        notes=notes,
+        headless=headless,
     )
+
+
+def _clean(key: str) -> str:
+    return key.replace("/", ".").removeprefix("module.")
 
 
 def _answers(name: str, source: State, keymap: KeyMap) -> int:
@@ -88,42 +115,50 @@ def _answers(name: str, source: State, keymap: KeyMap) -> int:
     answers = source.get(keymap.answers)
     if answers is None or answers.ndim < 2:
         raise UserError(
-            f"these weights have no {keymap.answers}, which would tell how many AUs {name} is to "
-            "answer; give num_aus"
+            f"these weights have no matrix {keymap.answers}, which would tell how many AUs {name} "
+            "is to answer; check the network"
         )
     return answers.shape[0 if keymap.layout == "torch" else -1]
 
 
 def _fitted(
-    name: str, source: State, keymap: KeyMap, expected: dict[str, tuple[int, ...]]
-) -> dict[str, jax.Array]:
-    """Our path -> array; raises UserError listing everything that does not fit."""
-    values: dict[str, jax.Array] = {}
+    name: str,
+    source: State,
+    keymap: KeyMap,
+    expected: dict[str, Shape],
+    fill: tuple[tuple[str, float], ...],
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """(our path -> array, notes); raises UserError listing everything that does not fit."""
+    values: dict[str, np.ndarray] = {}
+    notes: list[str] = []
     homeless, misshapen = [], []
     for key, value in source.items():
         path = _path(key, keymap, expected)
         if path not in expected:
-            near = difflib.get_close_matches(path, expected, n=1)
-            homeless.append(f"{key} (near: {near[0]})" if near else key)
+            homeless.append(key + _near(path, expected))
             continue
-        ours = _laid_out(path, np.asarray(value), keymap, expected[path])
+        ours = _laid_out(path, value, keymap, expected[path], notes)
+        values[path] = ours
         if ours.shape != expected[path]:
             misshapen.append(f"{path} is {ours.shape}, expected {expected[path]}")
-            values[path] = jax.numpy.zeros(0)
-            continue
-        values[path] = jax.numpy.asarray(ours, jax.numpy.float32)
-    missing = [path for path in expected if path not in values]
+        elif value.dtype.kind != "f":
+            misshapen.append(f"{path} is of type {value.dtype}, expected float32")
+    for path in expected.keys() - values.keys():
+        for pattern, constant in fill:
+            if re.search(pattern, path):
+                values[path] = np.full(expected[path], constant, np.float32)
+    missing = [path + _near(path, source) for path in expected if path not in values]
     if missing or homeless or misshapen:
         told = [
-            _listed("parameters missing from the weights", missing),
-            _listed("tensors without a place in the network", homeless),
-            _listed("tensors of another shape", misshapen),
+            _listed("missing from the weights", missing),
+            _listed("in the weights without a place in the network", homeless),
+            _listed("of another shape or type", misshapen),
         ]
         raise UserError(
             f"these weights are not of {name} as asked for: {'; '.join(t for t in told if t)}; "
             "check the network, its options and --form"
         )
-    return values
+    return values, tuple(notes)
 
 
 def _path(key: str, keymap: KeyMap, expected: Mapping[str, Any]) -> str:
@@ -133,19 +168,33 @@ def _path(key: str, keymap: KeyMap, expected: Mapping[str, Any]) -> str:
     return next((path for path in found if path in expected), found[0])
 
 
-def _laid_out(path: str, value: np.ndarray, keymap: KeyMap, shape: tuple[int, ...]) -> np.ndarray:
-    if not path.endswith("/kernel"):
-        return value
-    value = layouts.kernel(value, keymap.layout, shape)
-    if path in keymap.flatten and keymap.layout == "torch":
+def _laid_out(
+    path: str, value: np.ndarray, keymap: KeyMap, shape: Shape, notes: list[str]
+) -> np.ndarray:
+    flat = value.ndim == 2
+    if path.endswith("/kernel"):
+        value = layouts.kernel(value, keymap.layout, shape)
+    if path in keymap.flatten and flat and value.shape == shape:
         value = layouts.after_flatten(value, keymap.flatten[path])
-    if path == keymap.first and keymap.bgr:
-        value = np.flip(value, -2)
-    return value
+    if path == keymap.first and value.ndim == 4:
+        if keymap.bgr:
+            value = np.flip(value, -2)
+            notes.append(f"{path}: its inputs B, G, R were turned to R, G, B")
+        if value.shape[-2] == COLOURS != shape[-2]:
+            value = widened(value, shape[-2])
+            notes.append(f"{path}: made for {shape[-2]} channels, of the mean over its 3 colours")
+    return np.ascontiguousarray(value, np.float32)
+
+
+def _near(name: str, names: Mapping[str, Any]) -> str:
+    """The nearest of `names`, which are dotted or paths, as a remark."""
+    same = {re.sub(r"[/.]", ".", other): other for other in names}
+    found = difflib.get_close_matches(re.sub(r"[/.]", ".", name), same, n=1)
+    return f" (near: {same[found[0]]})" if found else ""
 
 
 def _listed(what: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{len(names)} {what}: {', '.join(sorted(names)[:LISTED])}{more}"
+    return f"{len(names)} {what}: {', '.join(names[:LISTED])}{more}"
