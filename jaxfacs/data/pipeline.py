@@ -46,8 +46,10 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Yields this process's share of batch start_step, start_step + 1, … without end.
 
-    Each has `frames_BTHWC` uint8, `occurrence_BTA` int8, `intensity_BTA` float32, `emotion_B`
-    int32, `weight_B` float32 (1), `index_B` int64 (record), `subject_B` int32 (place in
+    Each has `frames_BTHWC` uint8, `occurrence_BTA` int8, `intensity_BTA` float32 (both −1 unknown),
+    `landmarks_BT682` float32 (x, y) in pixels of the frames shown, the middle of the first at
+    (0.5, 0.5), `valence_arousal_BT2` float32 in [−1, 1] (both NaN unknown), `emotion_B` int32
+    (−1 unknown), `weight_B` float32 (1), `index_B` int64 (record), `subject_B` int32 (place in
     `RecordSet.subject_names`) and `start_B` int32 (first frame within the record), with
     B = batch_size / process_count. Rows of process p are the rows p, p + count, … of the batch.
 
@@ -129,6 +131,8 @@ BATCH_KEYS = {
     "frames": "frames_BTHWC",
     "occurrence": "occurrence_BTA",
     "intensity": "intensity_BTA",
+    "landmarks": "landmarks_BT682",
+    "valence_arousal": "valence_arousal_BT2",
     "emotion": "emotion_B",
     "weight": "weight_B",
     "index": "index_B",
@@ -196,7 +200,10 @@ class _Load:
     def window(self, window: tuple[int, int]) -> Row:
         record, start = window
         if record < 0:  # padding
-            blank = {"occurrence": -1, "intensity": -1, "emotion": -1}
+            blank = {
+                **dict.fromkeys(("occurrence", "intensity", "emotion"), -1),
+                **dict.fromkeys(("landmarks", "valence_arousal"), np.nan),
+            }
             shown = self.window((0, 0))
             return {key: np.full_like(value, blank.get(key, 0)) for key, value in shown.items()}
         clip = self._clip(record)
@@ -228,10 +235,16 @@ class _Load:
         intensity_TA = projection.intensity(clip.intensity_TA[places_T])
         occurrence_TA[~inside_T] = -1
         intensity_TA[~inside_T] = -1
+        landmarks_T682 = _taken(clip.landmarks_T68x2, places_T, inside_T, (68, 2))
+        landmarks_T682 = transforms.move(
+            landmarks_T682, drawn, source=frames[0].shape[0], size=self.config.size
+        )
         return {
             "frames": transforms.apply(frames, drawn, size=self.config.size, rng=rng),
             "occurrence": occurrence_TA,
             "intensity": intensity_TA,
+            "landmarks": landmarks_T682,
+            "valence_arousal": _taken(clip.valence_arousal_T2, places_T, inside_T, (2,)),
             "emotion": np.int32(clip.emotion),
             "weight": np.float32(1),
             "index": np.int64(record),
@@ -252,6 +265,17 @@ class _Load:
                     )
                 decoded[place] = frame
         return [decoded[place] for place in places_T.tolist()]
+
+
+def _taken(
+    label_T: np.ndarray | None, places_T: np.ndarray, inside_T: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """float32 labels of the frames at `places_T`; NaN beyond the record's end and where unknown."""
+    if label_T is None:
+        return np.full((len(places_T), *shape), np.nan, np.float32)
+    taken_T = label_T[places_T]
+    taken_T[~inside_T] = np.nan
+    return taken_T
 
 
 def _random_places(

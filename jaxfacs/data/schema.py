@@ -22,7 +22,10 @@ TENSORS: dict[str, tuple[np.dtype, tuple[int | str, ...]]] = {
     "box": (np.dtype("<f4"), ("T", 4)),
     "face_found": (np.dtype("uint8"), ("T",)),
     "landmarks": (np.dtype("<f4"), ("T", 68, 2)),
+    "valence_arousal": (np.dtype("<f4"), ("T", 2)),
 }
+# Fields that sets of an earlier jaxfacs do not have: nothing is known of them there.
+LATER = frozenset({"valence_arousal"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,9 @@ class Clip:
       box_T4: float32 face box (x, y, w, h) in pixels of the uncropped frame.
       found_T: bool, whether a detector found the face; where it did not, the box came from
         elsewhere (the renderer, the frame before).
-      landmarks_T68x2: float32 (x, y) in pixels of the crop, iBUG 68 order; None: not annotated.
+      landmarks_T68x2: float32 (x, y) in pixels of the crop, iBUG 68 order, the middle of the first
+        pixel at (0.5, 0.5); None: not annotated.
+      valence_arousal_T2: float32 in [−1, 1], NaN unknown; None: not annotated.
     """
 
     clip_id: str
@@ -53,12 +58,13 @@ class Clip:
     box_T4: np.ndarray
     found_T: np.ndarray
     landmarks_T68x2: np.ndarray | None = None
+    valence_arousal_T2: np.ndarray | None = None
 
 
 def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
     """Raises ValueError where a clip contradicts the schema: a builder's mistake, found early."""
     frames = len(clip.frames)
-    landmarks = clip.landmarks_T68x2
+    landmarks, affect = clip.landmarks_T68x2, clip.valence_arousal_T2
     shapes = {
         "occurrence": (clip.occurrence_TA.shape, (frames, num_aus)),
         "intensity": (clip.intensity_TA.shape, (frames, num_aus)),
@@ -66,6 +72,7 @@ def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
         "box": (clip.box_T4.shape, (frames, 4)),
         "face_found": (clip.found_T.shape, (frames,)),
         "landmarks": ((frames, 68, 2) if landmarks is None else landmarks.shape, (frames, 68, 2)),
+        "valence_arousal": ((frames, 2) if affect is None else affect.shape, (frames, 2)),
     }
     for name, (got, wanted) in shapes.items():
         if tuple(got) != wanted:
@@ -77,13 +84,15 @@ def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
     known = clip.intensity_TA[clip.intensity_TA != -1]
     if not ((known >= 0) & (known <= 5)).all():  # also false for NaN
         raise ValueError(f"clip {clip.clip_id}: intensity must be -1 (unknown) or 0 to 5")
+    if affect is not None and (np.abs(affect[~np.isnan(affect)]) > 1).any():
+        raise ValueError(f"clip {clip.clip_id}: valence and arousal must be NaN or in [-1, 1]")
     if not -1 <= clip.emotion < num_emotions:
         raise ValueError(f"clip {clip.clip_id}: emotion {clip.emotion} of {num_emotions}")
 
 
 def encode(clip: Clip) -> bytes:
     """A clip as `tf.train.Example` bytes, always the same for the same clip."""
-    landmarks = clip.landmarks_T68x2
+    frames, landmarks, affect = len(clip.frames), clip.landmarks_T68x2, clip.valence_arousal_T2
     arrays = {
         "emotion": clip.emotion,
         "occurrence": clip.occurrence_TA,
@@ -91,7 +100,8 @@ def encode(clip: Clip) -> bytes:
         "timestamps": clip.timestamps_T,
         "box": clip.box_T4,
         "face_found": clip.found_T,
-        "landmarks": np.full((len(clip.frames), 68, 2), np.nan) if landmarks is None else landmarks,
+        "landmarks": np.full((frames, 68, 2), np.nan) if landmarks is None else landmarks,
+        "valence_arousal": np.full((frames, 2), np.nan) if affect is None else affect,
     }
     features = {
         name: [np.ascontiguousarray(array, TENSORS[name][0]).tobytes()]
@@ -109,8 +119,9 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
         arrays = {
             name: np.frombuffer(features[name][0], dtype).reshape(_fill(shape, sizes))
             for name, (dtype, shape) in TENSORS.items()
+            if name in features or name not in LATER
         }
-        landmarks = arrays["landmarks"]
+        landmarks, affect = arrays["landmarks"], arrays.get("valence_arousal")
         return Clip(
             clip_id=features["clip_id"][0].decode(),
             subject=features["subject"][0].decode(),
@@ -122,6 +133,7 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
             box_T4=arrays["box"],
             found_T=arrays["face_found"].astype(bool),
             landmarks_T68x2=None if np.isnan(landmarks).all() else landmarks,
+            valence_arousal_T2=None if affect is None or np.isnan(affect).all() else affect,
         )
     except (KeyError, IndexError) as error:
         raise ValueError(f"a field of the clip is missing: {error}") from error

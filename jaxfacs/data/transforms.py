@@ -14,6 +14,16 @@ QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)]
 NOISE_ROWS = 32
 FILL = 114  # grey of a cut-out square, near the mean of natural pictures
 
+# iBUG 68: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67. Point i of a mirrored face is
+# point MIRRORED_68[i] of the face as it was.
+MIRRORED_68 = np.array(
+    [
+        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+        *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+    ]
+)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Draw:
@@ -92,6 +102,21 @@ def apply(
         x, y, side = (round(v * size) for v in drawn.cut)
         out_THWC[:, y : y + side, x : x + side] = FILL
     return out_THWC
+
+
+def move(landmarks_T682: np.ndarray, drawn: Draw, *, source: int, size: int) -> np.ndarray:
+    """float32 T×68×2: the landmarks (x, y) of frames of side `source` as `apply` moves the picture.
+
+    A mirrored face has its left and right points changed over. The middle of the first pixel is at
+    (0.5, 0.5) before and after.
+    """
+    matrix_2x3 = _affine(drawn, source, size)
+    if matrix_2x3 is None:
+        return (landmarks_T682 * (size / source)).astype(np.float32)
+    # The matrix goes from the result to the source, between middles of pixels at whole numbers.
+    back_2x2 = np.linalg.inv(matrix_2x3[:, :2])
+    moved = (landmarks_T682 - 0.5 - matrix_2x3[:, 2]) @ back_2x2.T + 0.5
+    return (moved[:, MIRRORED_68] if drawn.flip else moved).astype(np.float32)
 
 
 def resize(frame: np.ndarray, size: int, out: np.ndarray) -> None:

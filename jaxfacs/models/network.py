@@ -146,10 +146,19 @@ def create_backbone(
 
 
 def create_head(name: str, taps: Mapping[str, int], **options: Any) -> Any:
-    """Makes a head by name for a backbone with these taps; UserError lists near names."""
+    """Makes a head by name for a backbone with these taps; UserError lists near names.
+
+    `valence_arousal` may be given to any head: those that cannot answer it refuse it if it is true.
+    """
     if name not in HEADS:
         near = difflib.get_close_matches(name, HEADS, n=3) or sorted(HEADS)
         raise UserError(f"no head '{name}'; did you mean: {', '.join(near)}?")
+    if "valence_arousal" not in inspect.signature(HEADS[name]).parameters and (
+        options.pop("valence_arousal", False)
+    ):
+        raise UserError(
+            f"head {name} does not answer valence and arousal; take another --model.head"
+        )
     return HEADS[name](taps, **options)
 
 
@@ -169,6 +178,7 @@ def _with_any_head(name: str, make: Callable[..., Any]) -> Callable[..., Network
         num_aus: int,
         num_emotions: int = 0,
         intensity: bool = False,
+        valence_arousal: bool = False,
         per_frame: bool = False,
         head: str = "linear",
         dropout: float = 0.2,
@@ -186,6 +196,7 @@ def _with_any_head(name: str, make: Callable[..., Any]) -> Callable[..., Network
             num_aus=num_aus,
             num_emotions=num_emotions,
             intensity=intensity,
+            valence_arousal=valence_arousal,
             dropout=dropout,
             rngs=rngs,
         )

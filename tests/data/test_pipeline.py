@@ -45,6 +45,8 @@ def test_shapes_and_types(straight):
         "frames_BTHWC": ((4, 4, 24, 24, 3), "uint8"),
         "occurrence_BTA": ((4, 4, 3), "int8"),
         "intensity_BTA": ((4, 4, 3), "float32"),
+        "landmarks_BT682": ((4, 4, 68, 2), "float32"),
+        "valence_arousal_BT2": ((4, 4, 2), "float32"),
         "emotion_B": ((4,), "int32"),
         "weight_B": ((4,), "float32"),
         "index_B": ((4,), "int64"),
@@ -192,6 +194,8 @@ def test_padding_rows_say_nothing(config):
     assert padding.sum() == 6
     for key in ("occurrence_BTA", "intensity_BTA", "emotion_B"):
         assert (last[key][padding] == -1).all()
+    for key in ("landmarks_BT682", "valence_arousal_BT2"):
+        assert np.isnan(last[key][padding]).all()
 
 
 def test_frames_beyond_the_end_are_unknown(config):

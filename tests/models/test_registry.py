@@ -35,7 +35,8 @@ def test_missing_option_is_named():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"num_aus": 0}, "num_aus 0"),
+        ({"num_aus": 0}, "asked for nothing"),
+        ({"num_aus": -1}, "num_aus -1"),
         ({"num_aus": 1, "dropout": 1.0}, "dropout"),
         ({"num_aus": 1, "width": 0.01}, "width"),
         ({"num_aus": 1, "dtype": "int8"}, "dtype"),
