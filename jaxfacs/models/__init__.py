@@ -1,6 +1,6 @@
 """Flax NNX networks, channels last, and the registry that makes them by name."""
 
-from jaxfacs.models import backbones, graph_au
+from jaxfacs.models import backbones, emotiram, graph_au, heatmaps, scc
 from jaxfacs.models.functional import apply, split
 from jaxfacs.models.network import backbone_names, create_backbone
 from jaxfacs.models.normalisation import NORMALISATIONS, normalisation
@@ -14,10 +14,11 @@ __all__ = [
     "card",
     "create",
     "create_backbone",
+    "heatmaps",
     "names",
     "normalisation",
     "options",
     "split",
 ]
 
-del backbones, graph_au  # imported to register their networks
+del backbones, emotiram, graph_au, scc  # imported to register their networks

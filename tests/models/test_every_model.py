@@ -16,7 +16,14 @@ from jaxfacs import models
 BATCH, NUM_AUS = 2, 3
 FRAMES, SIZE = 1, 32
 # Networks that see more, or answer for AUs of their own: (frames, size, options).
-SPECIAL: dict[str, tuple[int, int, dict]] = {}
+SPECIAL: dict[str, tuple[int, int, dict]] = {
+    "scc": (1, 32, {"aus": ("6", "12"), "size": 32, "backbone": "resnet18"}),
+    "emotiram": (
+        1,
+        32,
+        {"aus": ("6", "12"), "size": 32, "num_emotions": 3, "backbone": "resnet18"},
+    ),
+}
 
 
 def _made(name: str):
