@@ -118,6 +118,8 @@ class OptimConfig:
     """parameters whose path matches are not decayed; "": all are"""
     clip_norm: float = 0.0
     """global norm to which gradients are clipped; 0: not"""
+    sam_rho: float = 0.0
+    """radius of adaptive sharpness-aware minimisation, for twice the work a step; 0: not"""
     frozen: tuple[str, ...] = ()
     """regular expressions: parameters whose path matches never move, nor do their statistics"""
 
@@ -207,6 +209,8 @@ def check(experiment: Experiment) -> Experiment:
         raise UserError(f"ema is {e.ema}; give a decay in [0, 1), 0 for none")
     if e.optim.learning_rate <= 0:
         raise UserError(f"optim.learning-rate is {e.optim.learning_rate}; give more than 0")
+    if e.optim.sam_rho < 0:
+        raise UserError(f"optim.sam-rho is {e.optim.sam_rho}; give 0 for none, or a radius")
     if e.optim.warmup_steps >= e.steps:
         raise UserError(
             f"optim.warmup-steps {e.optim.warmup_steps} leave nothing of {e.steps} steps; "

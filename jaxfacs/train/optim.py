@@ -70,6 +70,24 @@ def frozen_mask(patterns: tuple[str, ...], tree: dict) -> dict:
     return match_any(patterns, tree)
 
 
+def held(params: dict, frozen: dict) -> dict:
+    """`params` with no gradient where `frozen` is true, so that XLA drops what only they ask for.
+
+    Below the first parameter that moves, no backward pass is compiled.
+    """
+    return jax.tree.map(lambda p, f: jax.lax.stop_gradient(p) if f else p, params, frozen)
+
+
+def uphill(params: dict, grads: dict, *, rho: float) -> dict:
+    """Where adaptive sharpness-aware minimisation takes its gradient (Kwon et al., ICML 2021).
+
+    p + rho p^2 g / |p g|, the norm being over all parameters; those without gradient stay.
+    """
+    norm = optax.tree.norm(jax.tree.map(jnp.multiply, params, grads))
+    scale = rho / (norm + 1e-12)
+    return jax.tree.map(lambda p, g: p + scale * jnp.square(p) * g, params, grads)
+
+
 def match_any(patterns: tuple[str, ...], tree: dict) -> dict:
     """True where a leaf's path matches any of the patterns."""
     return map_paths(lambda path, _: any(re.search(p, path) for p in patterns), tree)

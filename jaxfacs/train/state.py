@@ -46,6 +46,7 @@ class Plan:
     schedule: Schedule
     mean_3: tuple[float, ...]
     std_3: tuple[float, ...]
+    frozen_params: Any
     frozen_stats: Any
     mesh: Mesh
     shardings: State
@@ -176,6 +177,7 @@ def plan(
             schedule=schedule,
             mean_3=mean_3,
             std_3=std_3,
+            frozen_params=optim.match_any(frozen, abstract_params),
             frozen_stats=optim.match_any(frozen, abstract_stats),
             mesh=mesh,
             shardings=shardings,

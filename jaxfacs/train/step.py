@@ -12,7 +12,7 @@ from jax import Array
 from jaxfacs import models
 from jaxfacs.errors import UserError
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train import terms
+from jaxfacs.train import optim, terms
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.labels import Batch, answered_frames, labels_for
 from jaxfacs.train.state import Plan, State
@@ -71,25 +71,32 @@ def train_step(
     weights = _term_weights(plan, experiment, facts, state, parts)
 
     def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
+        params = optim.held(params, plan.frozen_params)
         outputs, stats = forward(plan, params, stats, part["frames_BTHWC"], dropout_key=key)
         sums = terms.loss_terms(experiment.loss, outputs, part, facts)
         means = {name: total / weights[name] for name, (total, _) in sums.items()}
         return terms.scaled(experiment.loss, means), (stats, means)
 
-    def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
+    def add_part(params: dict, carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
         grads, stats, means = carry
         index, part = numbered
         (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
-            state["params"], stats, part, jax.random.fold_in(key, index)
+            params, stats, part, jax.random.fold_in(key, index)
         )
         return (_add(grads, part_grads), stats, _add(means, part_means)), None
 
-    zeros = (_zeros(state["params"]), state["stats"], _zeros(weights))
-    indices = jnp.arange(experiment.accumulate)
-    if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
-        (grads, stats, means), _ = add_part(zeros, jax.tree.map(lambda x: x[0], (indices, parts)))
-    else:
-        (grads, stats, means), _ = jax.lax.scan(add_part, zeros, (indices, parts))
+    def whole_batch(params: dict) -> tuple[dict, dict, Metrics]:
+        zeros = (_zeros(params), state["stats"], _zeros(weights))
+        numbered = (jnp.arange(experiment.accumulate), parts)
+        if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
+            return add_part(params, zeros, jax.tree.map(lambda x: x[0], numbered))[0]
+        return jax.lax.scan(partial(add_part, params), zeros, numbered)[0]
+
+    grads, stats, means = whole_batch(state["params"])
+    if experiment.optim.sam_rho:  # statistics and losses stay those of the first pass
+        grads, _, _ = whole_batch(
+            optim.uphill(state["params"], grads, rho=experiment.optim.sam_rho)
+        )
     total = terms.scaled(experiment.loss, means)
     grad_norm = optax.tree.norm(grads)
 
