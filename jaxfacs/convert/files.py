@@ -142,7 +142,7 @@ def _plain(key: str, value: np.ndarray) -> np.ndarray:
     if value.dtype.kind in "iub":
         return value
     if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
-        return np.ascontiguousarray(value, np.float32)
+        return np.asarray(value, np.float32)
     raise FileError(f"{key} is of type {value.dtype}; weights are floating-point numbers")
 
 

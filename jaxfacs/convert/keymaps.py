@@ -1,72 +1,14 @@
-"""Where each published tensor goes: one entry a network and form of its weights.
+"""Where each published tensor goes: one entry a network and form of its weights."""
 
-Names here are dotted, as torch writes them; `backbone.layer1.0.conv1.weight` becomes our path
-`backbone/layer1/0/conv1/kernel`.
-"""
-
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from jaxfacs.convert.layouts import Layout
+from jaxfacs.convert.keymap import OWN, KeyMap, Rules, Shapes, classified
 from jaxfacs.errors import UserError
+from jaxfacs.models import heatmaps
 from jaxfacs.models.backbones import inception_v3
-
-Shapes = Mapping[str, tuple[int, ...]]
-Rule = tuple[str, str | Callable[[re.Match[str]], str]]
-Rules = tuple[Rule, ...]
-
-# Buffers that hold no weights: counters, and tables that are computed from sizes.
-BUFFERS = r"(num_batches_tracked|relative_position_index|attn_mask)$"
-
-
-@dataclass(frozen=True)
-class KeyMap:
-    """How the names of a file become ours.
-
-    Attributes:
-      rules: (regular expression, replacement), all applied in order to each name.
-      layout: whose tensor layout and roles.
-      ignored: names (as in the file) that match have no place here, by intent.
-      flatten: our kernel's path -> (C, H, W) of the map that was flattened before it.
-      first: path of the kernel that reads the picture.
-      bgr: whether the file's network read B, G, R; its first kernel is then turned round.
-      answers: name after the rules of the tensor whose outputs are the classes or AUs.
-      create: options with which the network must be made for these weights.
-      infer: further options that the file's names and shapes tell.
-      marks: regular expressions that all match some name of such a file, and no other form's.
-      normalisation: name in `models.NORMALISATIONS` that the weights want; "" is the card's.
-      fill: (regular expression, value) for our parameters that such files leave out.
-      ordered: modules of ours, for files whose layers are known by their order alone.
-      numbered: whether layers have names such as conv2d_7 that count from anywhere: they become
-        conv2d#0, conv2d#1, ... before the rules.
-    """
-
-    rules: Rules
-    layout: Layout = "torch"
-    ignored: tuple[str, ...] = ()
-    flatten: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-    first: str = "backbone/conv1/kernel"
-    bgr: bool = False
-    answers: str = "head.occurrence.weight"
-    create: Mapping[str, Any] = field(default_factory=dict)
-    infer: Callable[[Shapes], Mapping[str, Any]] | None = None
-    marks: tuple[str, ...] = ()
-    normalisation: str = ""
-    fill: tuple[tuple[str, float], ...] = ()
-    ordered: tuple[str, ...] = ()
-    numbered: bool = False
-
-
-def classified(classifier: str, *more: Rule) -> Rules:
-    """Rules of an image classifier: its last layer is the head, the rest the backbone."""
-    return ((rf"^{classifier}\.", "head.occurrence."), *more, (r"^(?!head\.)", "backbone."))
-
-
-# A network without an entry has the paths of its own parameters as names.
-OWN = KeyMap(rules=())
-
 
 # --- ResNet ---------------------------------------------------------------------------------------
 
@@ -308,10 +250,47 @@ _INCEPTION_V3 = {
         create={"form": "keras"},
         marks=(r"^conv2d(_\d+)?\.", r"^batch_normalization(_\d+)?\."),
         normalisation="unit",
-        fill=((r"/bn/scale$", 1.0),),  # made with scale=False
         numbered=True,
     ),
 }
+
+# --- Inception V2, Xception -----------------------------------------------------------------------
+
+_SLIM_INCEPTION_V2 = KeyMap(
+    rules=classified(
+        r"InceptionV2\.Logits\.Conv2d_1c_1x1",
+        (r"^InceptionV2\.", ""),
+        (r"\.BatchNorm\.", ".bn."),
+        (r"^((?!head\.).*)\.weights$", r"\1.conv.weights"),
+    ),
+    layout="keras",
+    ignored=(*SLIM_IGNORED, r"\.AuxLogits\."),
+    first="backbone/Conv2d_1a_7x7/depthwise_weights",
+    answers="head.occurrence.weights",
+)
+
+# The four skips with a projection have no names of their own in Keras.
+_XCEPTION_SKIPS = ("block2", "block3", "block4", "block13")
+
+
+def _xception_skip(found: re.Match[str]) -> str:
+    kind, number = found.groups()
+    if int(number) >= len(_XCEPTION_SKIPS):
+        return found.group()
+    return f"{_XCEPTION_SKIPS[int(number)]}_shortcut{'' if kind == 'conv2d' else '_bn'}."
+
+
+_KERAS_XCEPTION = KeyMap(
+    rules=classified(
+        "predictions",
+        (r"^(conv2d|batch_normalization)#(\d+)\.", _xception_skip),
+        (r"\.(depthwise|pointwise)_kernel$", r".\1.\1_kernel"),
+    ),
+    layout="keras",
+    first="backbone/block1_conv1/kernel",
+    answers="head.occurrence.kernel",
+    numbered=True,
+)
 
 # --- Swin -----------------------------------------------------------------------------------------
 
@@ -365,8 +344,41 @@ def _graph_backbone(shapes: Shapes) -> Mapping[str, str]:
 
 _GRAPH_RULES: Rules = ((r"^global_linear\.", "head.global_linear."),)
 
+# --- SCC ------------------------------------------------------------------------------------------
+
+
+def _scc(shapes: Shapes) -> Mapping[str, Any]:
+    """The AU list, by the number of heatmaps, and the size of the frames, by the graphs' width."""
+    told: dict[str, Any] = {}
+    lists = {len(heatmaps.places(aus)): aus for aus in (heatmaps.BP4D, heatmaps.DISFA)}
+    maps = shapes.get("out.weights", (0,))[-1]
+    if maps in lists:
+        told = {"aus": lists[maps], "num_aus": len(lists[maps])}
+    if "conv1.weights" in shapes:
+        told["size"] = 16 * math.isqrt(shapes["conv1.weights"][-1])
+    return told
+
+
+_SCC = KeyMap(
+    rules=(
+        (r"^(up\d|conv\d)\.BatchNorm\.", r"head.\1.norm."),
+        (r"^(up\d|conv\d|out)\.", r"head.\1."),
+        *SLIM_RESNET,
+        (r"^(?!head\.)", "backbone."),
+    ),
+    layout="keras",
+    ignored=SLIM_IGNORED,
+    bgr=True,
+    answers="",
+    create={"form": "scc", "layout": "reshaped"},
+    infer=_scc,
+    marks=(r"^up1\.weights$", r"^out\.weights$"),
+)
+
+
 KEYMAPS: dict[str, dict[str, KeyMap]] = {
     "alexnet": _ALEXNETS,
+    "inception_v2": {"slim": _SLIM_INCEPTION_V2},
     "inception_v3": _INCEPTION_V3,
     "me_graphau": {
         "original": KeyMap(rules=_GRAPH_RULES, answers="head.sc", infer=_graph_au),
@@ -380,11 +392,13 @@ KEYMAPS: dict[str, dict[str, KeyMap]] = {
     "resnet18": {"torchvision": _RESNET},
     "resnet50": _RESNETS,
     "resnet101": _RESNETS,
+    "scc": {"original": _SCC},
     "swin_t": _SWIN,
     "swin_s": _SWIN,
     "swin_b": _SWIN,
     "vgg16": {"torchvision": _VGG16, "keras": _KERAS_VGG16},
     "vgg_face": _VGG_FACES,
+    "xception": {"keras": _KERAS_XCEPTION},
 }
 
 
@@ -408,46 +422,3 @@ def choose(name: str, form: str, names: Iterable[str]) -> tuple[str, KeyMap]:
         f"these weights ({some}, ...) are not of {name} in any form known here ({listed}); check "
         "the network"
     )
-
-
-def renamed(names: Iterable[str], keymap: KeyMap) -> dict[str, str]:
-    """Name in the file -> name by the rules, in the file's order."""
-    before = {name: name for name in names}
-    if keymap.numbered:
-        before = _counted(before)
-    if keymap.ordered:
-        before = _in_order(before, keymap.ordered)
-    return {name: _by_rules(current, keymap.rules) for name, current in before.items()}
-
-
-def _by_rules(name: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _counted(names: Mapping[str, str]) -> dict[str, str]:
-    """Counts layers named after their kind: conv2d, conv2d_4, ... -> conv2d#0, conv2d#1, ..."""
-    layers: dict[str, set[int]] = {}
-    parts = {}
-    for name in names:
-        layer, _, role = name.rpartition(".")
-        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()  # type: ignore[union-attr]
-        parts[name] = kind, int(number or 0), role
-        layers.setdefault(kind, set()).add(int(number or 0))
-    ranks = {kind: {n: i for i, n in enumerate(sorted(ns))} for kind, ns in layers.items()}
-    return {
-        name: f"{kind}#{ranks[kind][n]}.{role}" if len(ranks[kind]) > 1 else name
-        for name, (kind, n, role) in parts.items()
-    }
-
-
-def _in_order(names: Mapping[str, str], modules: tuple[str, ...]) -> dict[str, str]:
-    """Gives the layers of a file, in its order, the names of `modules`."""
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
-    ours = dict(zip(layers, modules, strict=False))
-    return {
-        name: f"{ours.get(layer, layer)}.{role}"
-        for name in names
-        for layer, _, role in [name.rpartition(".")]
-    }

@@ -13,7 +13,8 @@ from flax import nnx
 
 from jaxfacs import models
 from jaxfacs.convert import layouts
-from jaxfacs.convert.keymaps import BUFFERS, KeyMap, choose, renamed
+from jaxfacs.convert.keymap import BUFFERS, KeyMap, renamed
+from jaxfacs.convert.keymaps import choose
 from jaxfacs.errors import UserError
 from jaxfacs.models.backbones.alexnet import widened
 from jaxfacs.train.paths import map_paths, paths
@@ -91,8 +92,7 @@ def convert(name: str, state: State, *, form: str = "", **options: Any) -> Conve
         lambda: models.split(models.create(name, rngs=nnx.Rngs(0), **given))
     )
     expected = {path: leaf.shape for tree in (params, stats) for path, leaf in paths(tree).items()}
-    fill = (*keymap.fill, *((("^head/", 0.0),) if headless else ()))
-    values, notes = _fitted(name, source, keymap, expected, fill)
+    values, notes = _fitted(name, source, keymap, expected, headless=headless)
     filled = [map_paths(lambda path, _: jnp.asarray(values[path]), t) for t in (params, stats)]
     return Converted(
         module=nnx.merge(graphdef, *filled),
@@ -126,7 +126,8 @@ def _fitted(
     source: State,
     keymap: KeyMap,
     expected: dict[str, Shape],
-    fill: tuple[tuple[str, float], ...],
+    *,
+    headless: bool,
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """(our path -> array, notes); raises UserError listing everything that does not fit."""
     values: dict[str, np.ndarray] = {}
@@ -143,10 +144,8 @@ def _fitted(
             misshapen.append(f"{path} is {ours.shape}, expected {expected[path]}")
         elif value.dtype.kind != "f":
             misshapen.append(f"{path} is of type {value.dtype}, expected float32")
-    for path in expected.keys() - values.keys():
-        for pattern, constant in fill:
-            if re.search(pattern, path):
-                values[path] = np.full(expected[path], constant, np.float32)
+    if headless:
+        values |= {p: np.zeros(s, np.float32) for p, s in expected.items() if p.startswith("head/")}
     missing = [path + _near(path, source) for path in expected if path not in values]
     if missing or homeless or misshapen:
         told = [
