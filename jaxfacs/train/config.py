@@ -257,6 +257,38 @@ def load(path: str | Path, *, smoke: bool = False) -> Experiment:
     return experiment
 
 
+def shrunk(
+    full: Experiment,
+    *,
+    size: int,
+    frames: int = 0,
+    batch_size: int = 2,
+    model: ModelConfig | None = None,
+) -> Experiment:
+    """What `smoke()` of a config returns: `full` in two steps on small clips, on one processor.
+
+    Args:
+      size: side of the frames.
+      frames: of a clip; 0: as they are.
+      batch_size: clips of a step.
+      model: a smaller network than the experiment's.
+    """
+    return dataclasses.replace(
+        full,
+        data=dataclasses.replace(
+            full.data, size=size, frames=frames or full.data.frames, batch_size=batch_size
+        ),
+        model=model or full.model,
+        optim=dataclasses.replace(full.optim, warmup_steps=0),
+        checkpoint=dataclasses.replace(full.checkpoint, every=2),
+        evaluation=dataclasses.replace(full.evaluation, every=0, batch_size=0),
+        steps=2,
+        accumulate=1,
+        log_every=1,
+        dtype="float32",
+    )
+
+
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON-able dicts and lists."""
     return json.loads(json.dumps(dataclasses.asdict(experiment)))
