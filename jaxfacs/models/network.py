@@ -153,12 +153,9 @@ def create_head(name: str, taps: Mapping[str, int], **options: Any) -> Any:
     if name not in HEADS:
         near = difflib.get_close_matches(name, HEADS, n=3) or sorted(HEADS)
         raise UserError(f"no head '{name}'; did you mean: {', '.join(near)}?")
-    if "valence_arousal" not in inspect.signature(HEADS[name]).parameters and (
-        options.pop("valence_arousal", False)
-    ):
-        raise UserError(
-            f"head {name} does not answer valence and arousal; take another --model.head"
-        )
+    known = inspect.signature(HEADS[name].__init__).parameters  # of the class, nnx hides them
+    if "valence_arousal" not in known and options.pop("valence_arousal", False):
+        raise UserError(f"head {name} answers no valence and arousal; take another --model.head")
     return HEADS[name](taps, **options)
 
 
