@@ -1,6 +1,6 @@
 """Flax NNX networks, channels last, and the registry that makes them by name."""
 
-from jaxfacs.models import backbones, emotiram, graph_au, heatmaps, scc
+from jaxfacs.models import backbones, emotiram, graph_au, heatmaps, one_vs_all, scc, two_stream
 from jaxfacs.models.functional import apply, split
 from jaxfacs.models.network import backbone_names, create_backbone
 from jaxfacs.models.normalisation import NORMALISATIONS, normalisation
@@ -21,4 +21,4 @@ __all__ = [
     "split",
 ]
 
-del backbones, emotiram, graph_au, scc  # imported to register their networks
+del backbones, emotiram, graph_au, one_vs_all, scc, two_stream  # imported to register
