@@ -153,6 +153,30 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
+class InitConfig:
+    """What the network starts from instead of random numbers, at step 0 alone.
+
+    Every parameter and statistic of the network must be found in the source or named by `new`, and
+    every one of the source must find a place or be named by `ignore`. Patterns are regular
+    expressions searched in paths such as backbone/layer1/0/conv1/kernel.
+    """
+
+    source: str = ""
+    """a work directory of `jaxfacs train` or `jaxfacs convert` (also --init-from); "": none"""
+    step: str = ""
+    """of the source: a step, best or latest; "": the best if there is one, else the latest"""
+    rename: tuple[tuple[str, str], ...] = ()
+    """(pattern, replacement) pairs, all applied in order to each of the source's paths"""
+    new: tuple[str, ...] = ()
+    """what starts afresh, whatever the source has there"""
+    ignore: tuple[str, ...] = ()
+    """what of the source is not wanted"""
+    shared: tuple[str, ...] = ()
+    """what under head/ is not about particular AUs or emotions, and so may be loaded though the
+    source's lists are others"""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that decides a run's numbers."""
 
@@ -163,6 +187,7 @@ class Experiment:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     steps: int = 10_000
     """optimiser steps in all"""
     seed: int = 0
