@@ -27,12 +27,19 @@ from torch import nn
 
 FOLDER = Path(__file__).parents[2] / "tests" / "golden"
 BATCH = 2
-# The scale of the last norm of a residual branch.
-QUARTERED = {
-    "resnet18": r"layer\d\.\d+\.bn2\.weight",
-    "resnet50": r"layer\d\.\d+\.bn3\.weight",
-    "resnet101": r"layer\d\.\d+\.bn3\.weight",
+# golden -> (names, factor), where drawn tensors are multiplied.
+SCALED: dict[str, tuple[tuple[str, float], ...]] = {
+    # As pictures in 0..255 do, this gives local response normalisation something to divide by.
+    "alexnet_caffe": ((r"conv1\..*", 20.0), (r"fc8\.weight", 1 / 20)),
+    "resnet18": ((r"layer\d\.\d+\.bn2\.weight", 0.25),),
+    "resnet50": ((r"layer\d\.\d+\.bn3\.weight", 0.25),),
+    "resnet101": ((r"layer\d\.\d+\.bn3\.weight", 0.25),),
 }
+
+
+def scale(golden: str, tensor: str) -> np.float32:
+    factors = (by for name, by in SCALED.get(golden, ()) if re.fullmatch(name, tensor))
+    return np.float32(next(factors, 1.0))
 
 
 def alexnet_caffe() -> nn.Module:
@@ -89,7 +96,7 @@ def main(names: list[str]) -> None:
         make, sizes, middle = NETS[name]
         net = make().eval()
         shapes = {k: tuple(v.shape) for k, v in net.state_dict().items() if "num_batches" not in k}
-        scales = {k: 0.25 if re.fullmatch(QUARTERED.get(name, ""), k) else 1.0 for k in shapes}
+        scales = {k: scale(name, k) for k in shapes}
         state = {k: torch.from_numpy(scales[k] * v) for k, v in draw_state(shapes).items()}
         net.load_state_dict(state, strict=False)
         net = net.double()  # the truth: float32 errs by itself
