@@ -108,12 +108,14 @@ class RecordSet:
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is damaged ({error}); copy the set again") from error
 
+    def occurrence(self, split: str, *, aus: Sequence[str]) -> np.ndarray:
+        """int8 F×A: occurrence in every frame of a split, on the list `aus`."""
+        return Projection.between(self.aus, aus).occurrence(self.index(split)["occurrence_FA"])
+
     def statistics(self, split: str, *, aus: Sequence[str] = ()) -> Statistics:
         """Counts per AU over every frame of a split, on the list `aus` (empty: the set's own)."""
         aus = tuple(aus) or self.aus
-        occurrence_FA = Projection.between(self.aus, aus).occurrence(
-            self.index(split)["occurrence_FA"]
-        )
+        occurrence_FA = self.occurrence(split, aus=aus)
         return Statistics(
             aus=aus,
             known_A=(occurrence_FA >= 0).sum(0),

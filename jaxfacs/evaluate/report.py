@@ -54,21 +54,35 @@ MEAN_KEYS = (
     *("f1", "f1_at_half"),
 )
 INTENSITY_KEYS = ("icc", "mae", "mse", "rmse", "pcc", "ccc")
+AFFECT = ("valence", "arousal")  # the columns of affect, everywhere
+AFFECT_COLUMNS = {
+    "dimension": ("Dimension", "text"),
+    "ccc": ("CCC", "share"),
+    "pcc": ("PCC", "share"),
+    "rmse": ("RMSE", "share"),
+    "mse": ("MSE", "share"),
+    "mae": ("MAE", "share"),
+    "known": ("Known", "count"),
+}
+AFFECT_KEYS = ("ccc", "pcc", "rmse", "mse", "mae")
 
 
 def write(
     folder: str | os.PathLike[str],
     *,
-    aus: Sequence[str],
-    occurrence_NA: ArrayLike,
-    probability_NA: ArrayLike,
+    aus: Sequence[str] = (),
+    occurrence_NA: ArrayLike | None = None,
+    probability_NA: ArrayLike | None = None,
     thresholds: ArrayLike | None = None,
+    tuned_on: str = "",
     weight_N: ArrayLike | None = None,
     intensity_NA: ArrayLike | None = None,
     predicted_intensity_NA: ArrayLike | None = None,
     emotions: Sequence[str] = (),
     emotion_N: ArrayLike | None = None,
     emotion_probability_NE: ArrayLike | None = None,
+    valence_arousal_N2: ArrayLike | None = None,
+    predicted_valence_arousal_N2: ArrayLike | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and writes report.json, report.md and PNGs; returns the JSON's content.
@@ -77,42 +91,29 @@ def write(
 
     Args:
       folder: made if missing; files of an earlier report in it are replaced.
-      aus: A labels.
-      occurrence_NA: −1 unknown, 0, 1.
-      probability_NA: 0-1.
-      thresholds: one per AU or one for all, tuned on other data (`thresholds.tune`); None: 0.5.
+      aus: A labels; empty for a network of emotions or affect alone.
+      occurrence_NA: −1 unknown, 0, 1. probability_NA: 0-1. Both where there are AUs.
+      thresholds: one per AU or one for all (`thresholds.tune`); None: 0.5.
+      tuned_on: on which data they were tuned, in words; a reader must know if it is this.
       weight_N: 0 marks padded rows, which are left out.
       intensity_NA, predicted_intensity_NA: 0-5, labels −1 where unknown; both or neither.
       emotions, emotion_N, emotion_probability_NE: names, index or −1, distribution; all or none.
+      valence_arousal_N2, predicted_valence_arousal_N2: in [−1, 1], labels NaN where unknown; both
+        or neither.
       meta: where the numbers come from (step, split, data digest, config); JSON values.
 
     Raises:
       UserError: if the folder cannot be written.
       ValueError: if shapes do not fit each other.
     """
-    truth_NA, probability_NA = np.asarray(occurrence_NA), np.asarray(probability_NA)
-    if truth_NA.ndim != 2 or truth_NA.shape[1] != len(aus):
-        raise ValueError(f"labels of shape {truth_NA.shape} for {len(aus)} AUs")
-    threshold_A = np.broadcast_to(
-        np.asarray(DEFAULT if thresholds is None else thresholds, np.float32), (len(aus),)
-    )
-    scores = Scores.of(truth_NA, probability_NA, weight_N=weight_N)
-    counts = Counts.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
-    at_half = Counts.of(truth_NA, probability_NA, threshold=DEFAULT, weight_N=weight_N)
-    examples = Examples.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "meta": dict(meta or {}),
-        "examples": int(examples.n),
-        "per_au": _rows(aus, scores, counts, at_half, threshold_A),
-        "partial_accuracy": examples.partial_accuracy(),
-        "hamming_score": examples.hamming_score(),
-    }
-    report["mean"] = _means(report["per_au"], MEAN_KEYS)
-    pictures: dict[str, Callable[[Path], None]] = {
-        "pr_curves.png": lambda path: plots.pr_curves(path, aus=aus, rankings=scores.rankings),
-        "confusion.png": lambda path: plots.confusion_sheet(path, aus=aus, counts=counts),
-    }
+    report: dict[str, Any] = {"format": FORMAT, "meta": dict(meta or {})}
+    pictures: dict[str, Callable[[Path], None]] = {}
+    if aus:
+        if occurrence_NA is None or probability_NA is None:
+            raise ValueError(f"{len(aus)} AUs without labels or predictions")
+        parts = _occurrence(aus, occurrence_NA, probability_NA, thresholds, weight_N)
+        report |= {**parts[0], "thresholds": tuned_on or "0.5, not tuned"}
+        pictures |= parts[1]
     if intensity_NA is not None and predicted_intensity_NA is not None:
         moments = Moments.of(intensity_NA, predicted_intensity_NA, weight_N=weight_N)
         rows = _intensity_rows(aus, moments)
@@ -124,15 +125,70 @@ def write(
         pictures["emotion_confusion.png"] = lambda path: plots.emotion_confusion(
             path, emotions=emotions, count_EE=table.count_EE
         )
+    if valence_arousal_N2 is not None and predicted_valence_arousal_N2 is not None:
+        moments = Moments.of_signed(
+            valence_arousal_N2, predicted_valence_arousal_N2, weight_N=weight_N
+        )
+        report["affect"] = _affect_rows(moments)
     report = without_nan(report)
     _write_all(Path(folder), report, pictures)
     return report
 
 
+def _occurrence(
+    aus: Sequence[str],
+    occurrence_NA: ArrayLike,
+    probability_NA: ArrayLike,
+    thresholds: ArrayLike | None,
+    weight_N: ArrayLike | None,
+) -> tuple[dict[str, Any], dict[str, Callable[[Path], None]]]:
+    """What the report says of occurrence, and the pictures of it."""
+    truth_NA, probability_NA = np.asarray(occurrence_NA), np.asarray(probability_NA)
+    if truth_NA.ndim != 2 or truth_NA.shape[1] != len(aus):
+        raise ValueError(f"labels of shape {truth_NA.shape} for {len(aus)} AUs")
+    threshold_A = np.broadcast_to(
+        np.asarray(DEFAULT if thresholds is None else thresholds, np.float32), (len(aus),)
+    )
+    scores = Scores.of(truth_NA, probability_NA, weight_N=weight_N)
+    counts = Counts.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
+    at_half = Counts.of(truth_NA, probability_NA, threshold=DEFAULT, weight_N=weight_N)
+    examples = Examples.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
+    rows = _rows(aus, scores, counts, at_half, threshold_A)
+    said = {
+        "examples": int(examples.n),
+        "per_au": rows,
+        "mean": _means(rows, MEAN_KEYS),
+        "partial_accuracy": examples.partial_accuracy(),
+        "hamming_score": examples.hamming_score(),
+    }
+    return said, {
+        "pr_curves.png": lambda path: plots.pr_curves(path, aus=aus, rankings=scores.rankings),
+        "confusion.png": lambda path: plots.confusion_sheet(path, aus=aus, counts=counts),
+    }
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     """report.md of the content of report.json."""
-    parts = ["# Evaluation", *_meta_lines(report["meta"]), "", f"Examples: {report['examples']}."]
-    parts += ["", "## Occurrence", "", *_table(COLUMNS, report["per_au"], report["mean"])]
+    parts = ["# Evaluation", *_meta_lines(report["meta"])]
+    if "per_au" in report:
+        parts += _occurrence_lines(report)
+    if "intensity" in report:
+        table = _table(
+            INTENSITY_COLUMNS, report["intensity"]["per_au"], report["intensity"]["mean"]
+        )
+        parts += ["", "## Intensity (0-5)", "", *table]
+    if "affect" in report:
+        table = _table(AFFECT_COLUMNS, report["affect"]["per_dimension"], report["affect"]["mean"])
+        parts += ["", "## Valence and arousal (-1 to 1)", "", *table]
+    if "emotion" in report:
+        parts += ["", "## Emotions", "", *_emotion_lines(report["emotion"])]
+        parts += ["", "![Confusion of emotions](emotion_confusion.png)"]
+    return "\n".join(parts) + "\n"
+
+
+def _occurrence_lines(report: Mapping[str, Any]) -> list[str]:
+    parts = ["", f"Examples: {report['examples']}.", "", "## Occurrence", ""]
+    parts += _table(COLUMNS, report["per_au"], report["mean"])
     unjudged = [row["au"] for row in report["per_au"] if row["average_precision"] is None]
     if unjudged:
         parts += ["", f"Without a positive label, so without AP: AU {', '.join(unjudged)}."]
@@ -141,21 +197,13 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"Means are over the AUs where a measure is defined. Partial accuracy "
         f"{_cell(report['partial_accuracy'], 'share')}, Hamming score "
         f"{_cell(report['hamming_score'], 'share')} (both over examples). A random order scores "
-        "the column 'AP by chance'. Thresholds: 0.5 unless tuned, on validation data, for F1.",
+        f"the column 'AP by chance'. Thresholds: {report['thresholds']}.",
         "",
         "![Precision and recall](pr_curves.png)",
         "",
         "![Confusion](confusion.png)",
     ]
-    if "intensity" in report:
-        table = _table(
-            INTENSITY_COLUMNS, report["intensity"]["per_au"], report["intensity"]["mean"]
-        )
-        parts += ["", "## Intensity (0-5)", "", *table]
-    if "emotion" in report:
-        parts += ["", "## Emotions", "", *_emotion_lines(report["emotion"])]
-        parts += ["", "![Confusion of emotions](emotion_confusion.png)"]
-    return "\n".join(parts) + "\n"
+    return parts
 
 
 def without_nan(value: Any) -> Any:
@@ -195,6 +243,16 @@ def _rows(aus, scores: Scores, counts: Counts, at_half: Counts, threshold_A) -> 
 def _intensity_rows(aus: Sequence[str], moments: Moments) -> list[dict]:
     columns = {key: getattr(moments, key)() for key in INTENSITY_KEYS}
     return _by_au(aus, columns | {"known": moments.n_A.astype(int)})
+
+
+def _affect_rows(moments: Moments) -> dict[str, Any]:
+    columns = {key: getattr(moments, key)() for key in AFFECT_KEYS}
+    columns["known"] = moments.n_A.astype(int)
+    rows = [
+        {"dimension": name, **{key: column[v] for key, column in columns.items()}}
+        for v, name in enumerate(AFFECT)
+    ]
+    return {"per_dimension": rows, "mean": _means(rows, AFFECT_KEYS)}
 
 
 def _by_au(aus: Sequence[str], columns: Mapping[str, np.ndarray]) -> list[dict]:

@@ -143,7 +143,20 @@ class Moments:
         weight_N: ArrayLike | None = None,
     ) -> Self:
         """Moments of N×A labels (negative = unknown) and predictions in the same unit."""
-        known = known_labels(intensity_NA, known_NA, weight_N)
+        return cls._of_known(
+            intensity_NA, predicted_NA, known_labels(intensity_NA, known_NA, weight_N)
+        )
+
+    @classmethod
+    def of_signed(
+        cls, truth_NV: ArrayLike, predicted_NV: ArrayLike, *, weight_N: ArrayLike | None = None
+    ) -> Self:
+        """Moments of labels that may be negative, as valence and arousal are; NaN = unknown."""
+        known = ~np.isnan(np.asarray(truth_NV, float))
+        return cls._of_known(truth_NV, predicted_NV, known_labels(known, known, weight_N))
+
+    @classmethod
+    def _of_known(cls, intensity_NA: ArrayLike, predicted_NA: ArrayLike, known: np.ndarray) -> Self:
         y = np.where(known, _scores(predicted_NA, known), 0.0).astype(float)
         x = np.where(known, np.asarray(intensity_NA), 0.0).astype(float)
         n = known.sum(axis=0).astype(float)

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from jaxfacs import progress
-from jaxfacs.data.pipeline import evaluation_batches, experiment_aus
+from jaxfacs.data.pipeline import evaluation_batches
 from jaxfacs.data.records import open_set
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import report, thresholds
@@ -20,6 +21,7 @@ from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Trained
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.evaluation import Rows
+from jaxfacs.train.labels import network_aus
 from jaxfacs.train.step import jit_predict_step
 
 
@@ -35,34 +37,32 @@ def evaluate_run(
     experiment = trained.experiment
     if source and open_set(source).digest == trained.manifest["data"]["digest"]:
         experiment, source = _reading(experiment, source, trained), ""  # the same records, moved
-    own = predictions(trained, experiment, experiment.data.validation_split)
-    if "probability" not in own:
-        raise UserError(
-            f"model {experiment.model.name} answers no AU occurrence; nothing to report"
-        )
-    tuned_A = thresholds.tune(own["occurrence"], own["probability"])
-    tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
-    path = checkpoint.thresholds_path(workdir, trained.manifest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(tuned, indent=2) + "\n")
+    tuning = experiment.data.validation_split
+    own = predictions(trained, experiment, tuning)
+    tuned_A = _tuned(workdir, trained, own) if trained.aus else None
 
     if source:
         experiment = _reading(experiment, source, trained)
-    same = split == experiment.data.validation_split and not source
+    same = split == tuning and not source
     rows = own if same else predictions(trained, experiment, split)
+    tuned_on = f"tuned for F1 on {tuning}"
+    if same:
+        tuned_on += ", the split reported here: the F1 is too high for other data"
     folder = Path(workdir) / "evaluation" / split / str(trained.step)
     written = report.write(
         folder,
         aus=trained.aus,
-        occurrence_NA=rows["occurrence"],
-        probability_NA=rows["probability"],
+        occurrence_NA=rows.get("occurrence"),
+        probability_NA=rows.get("probability"),
         thresholds=tuned_A,
+        tuned_on=tuned_on if trained.aus else "",
         intensity_NA=rows.get("intensity"),
         predicted_intensity_NA=rows.get("predicted_intensity"),
         emotions=trained.emotions if "emotion" in rows else (),
         emotion_N=rows.get("emotion"),
         emotion_probability_NE=rows.get("predicted_emotion"),
+        valence_arousal_N2=rows.get("valence_arousal"),
+        predicted_valence_arousal_N2=rows.get("predicted_valence_arousal"),
         meta={
             "workdir": str(workdir),
             "step": trained.step,
@@ -70,14 +70,40 @@ def evaluate_run(
             "model": experiment.model.name,
             "records": open_set(experiment.data.source).digest,
             "jaxfacs": trained.manifest["jaxfacs"],
+            **({"thresholds": tuned_on} if trained.aus else {}),
         },
     )
-    mean = written["mean"]
-    line = (
-        f"step {trained.step} on {split}: mean AP {mean['average_precision']['value']:.3f} "
-        f"(by chance {mean['chance_ap']['value']:.3f}), mean F1 {mean['f1']['value']:.3f}"
-    )
-    return folder, line
+    return folder, f"step {trained.step} on {split}: {', '.join(_summary(written))}"
+
+
+def _tuned(workdir: Path, trained: Trained, own: Rows) -> np.ndarray:
+    """Thresholds tuned on the validation split, float32 A; kept beside its report for export."""
+    tuned_A = thresholds.tune(own["occurrence"], own["probability"])
+    tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
+    path = checkpoint.thresholds_path(workdir, trained.manifest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(tuned, indent=2) + "\n")
+    return tuned_A
+
+
+def _summary(written: dict[str, Any]) -> Iterator[str]:
+    """The numbers of a report that one looks at first."""
+
+    def number(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3f}"
+
+    if "mean" in written:
+        mean = {key: number(entry["value"]) for key, entry in written["mean"].items()}
+        yield f"mean AP {mean['average_precision']} (by chance {mean['chance_ap']})"
+        yield f"mean F1 {mean['f1']}"
+    if "affect" in written:
+        for row in written["affect"]["per_dimension"]:
+            yield f"{row['dimension']} CCC {number(row['ccc'])}"
+    if "emotion" in written and "mean" not in written:
+        emotion = written["emotion"]
+        yield f"emotion accuracy {number(emotion['accuracy'])}"
+        yield f"always the most frequent {number(emotion['chance_accuracy'])}"
 
 
 def _reading(experiment: Experiment, source: str, trained: Trained) -> Experiment:
@@ -89,7 +115,7 @@ def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
     """What the network says of every clip of a split, over all devices, beside the labels."""
     records = open_set(experiment.data.source)
     records.require_split(split)
-    aus = experiment_aus(experiment.data, records)
+    aus = network_aus(experiment, records)
     if aus != trained.aus:
         raise UserError(
             f"{records.path} gives the AUs {' '.join(aus)}, the network answers "

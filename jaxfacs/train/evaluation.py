@@ -9,6 +9,8 @@ from jax.sharding import Mesh
 
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics as measures
+from jaxfacs.evaluate.report import AFFECT
+from jaxfacs.evaluate.sums import Confusion, Moments
 from jaxfacs.train import mesh as meshes
 
 Rows = dict[str, np.ndarray]
@@ -72,24 +74,36 @@ def measure(rows: Rows, aus: tuple[str, ...], losses: dict[str, float]) -> dict[
         truth, predicted = rows["intensity"], rows["predicted_intensity"]
         for name in ("icc", "mae", "ccc"):
             found[f"mean_{name}"] = _mean(getattr(measures, name)(truth, predicted))
+    if "predicted_valence_arousal" in rows:
+        moments = Moments.of_signed(rows["valence_arousal"], rows["predicted_valence_arousal"])
+        for name in ("ccc", "pcc", "rmse"):
+            values = getattr(moments, name)()
+            found |= {f"{name}_{k}": float(v) for k, v in zip(AFFECT, values, strict=True)}
+            found[f"mean_affect_{name}"] = _mean(values)
     if "predicted_emotion" in rows:
-        known = rows["emotion"] >= 0
-        right = rows["predicted_emotion"].argmax(-1) == rows["emotion"]
-        found["emotion_accuracy"] = float(right[known].mean()) if known.any() else float("nan")
+        called, emotions = rows["predicted_emotion"].argmax(-1), rows["predicted_emotion"].shape[-1]
+        table = Confusion.of(rows["emotion"], called, emotions)
+        found["emotion_accuracy"] = table.accuracy()
+        found["emotion_mean_recall"] = _mean(table.recall())
     return found
+
+
+# weight of rows -> the rows that it weighs
+WEIGHED = {
+    "weight": (
+        "probability", "occurrence", "predicted_intensity", "intensity",
+        "predicted_valence_arousal", "valence_arousal", "weight",
+    ),
+    "emotion_weight": ("predicted_emotion", "emotion", "emotion_weight"),
+}  # fmt: skip
 
 
 def _without_padding(rows: Rows) -> Rows:
     kept = dict(rows)
-    if "weight" in rows:
-        real = rows["weight"] > 0
-        for key in ("probability", "occurrence", "predicted_intensity", "intensity", "weight"):
-            if key in rows:
-                kept[key] = rows[key][real]
-    if "emotion_weight" in rows:
-        real = rows["emotion_weight"] > 0
-        for key in ("predicted_emotion", "emotion", "emotion_weight"):
-            kept[key] = rows[key][real]
+    for weight, keys in WEIGHED.items():
+        if weight in rows:
+            real = rows[weight] > 0
+            kept |= {key: rows[key][real] for key in keys if key in rows}
     return kept
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxfacs.data.pipeline import evaluation_batches, experiment_aus, train_batches
+from jaxfacs.data.pipeline import evaluation_batches, train_batches
 from jaxfacs.data.records import RecordSet, open_set
 from jaxfacs.errors import UserError
 from jaxfacs.runtime.clock import Clock
@@ -22,10 +23,11 @@ from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Checkpoints, Manifest, new_manifest
 from jaxfacs.train.config import Experiment
+from jaxfacs.train.labels import network_aus
 from jaxfacs.train.meter import Meter, tell
 from jaxfacs.train.state import Plan, State
 from jaxfacs.train.step import jit_predict_step, jit_train_step
-from jaxfacs.train.weights import label_weights
+from jaxfacs.train.weights import conditional, correlation, fill_prior, has_prior, label_weights
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def start(
     check_centre(experiment, records)
     mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
-    aus = experiment_aus(config, records)
+    aus = network_aus(experiment, records)
     manifest = _manifest(experiment, records, aus)
     workdir.claim(folder, manifest, accept_changes=accept_changes)
 
@@ -104,13 +106,16 @@ def start(
         num_emotions=len(records.emotions),
         steps_per_epoch=records.splits[config.train_split] / config.batch_size,
     )
-    weights_A = label_weights(experiment.loss, records.statistics(config.train_split, aus=aus))
+    facts = _label_facts(experiment, records, aus)
 
     # Where the first state comes from: this run's newest whole checkpoint, else from scratch.
     checkpoints = Checkpoints(folder, experiment.checkpoint)
     restored = checkpoints.restore(plan.abstract)
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
     step = int(state["step"])
+    if not restored and has_prior(state):
+        labels_FA = records.occurrence(config.train_split, aus=aus)
+        state = fill_prior(state, conditional(labels_FA))
 
     heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
     clock = Clock(host.get("seconds"))
@@ -139,8 +144,8 @@ def start(
         aus=aus,
         manifest=manifest,
         plan=plan,
-        train_step=jit_train_step(plan, experiment, label_weight_A=weights_A),
-        predict_step=jit_predict_step(plan, experiment, label_weight_A=weights_A),
+        train_step=jit_train_step(plan, experiment, **facts),
+        predict_step=jit_predict_step(plan, experiment, **facts),
         batches=train_batches(config, start_step=step, records=records, **processes),
         validation=lambda: evaluation_batches(
             config,
@@ -172,6 +177,19 @@ def check_centre(experiment: Experiment, records: RecordSet) -> None:
             f"{centre}; the longest record of {records.path} has {records.frames} frames; lower "
             "--data.frames"
         )
+
+
+def _label_facts(
+    experiment: Experiment, records: RecordSet, aus: tuple[str, ...]
+) -> dict[str, jax.Array | None]:
+    """What the loss takes from the training labels as a whole; see `terms.Facts`."""
+    split = experiment.data.train_split
+    if not aus:
+        return {}
+    facts = {"label_weight_A": label_weights(experiment.loss, records.statistics(split, aus=aus))}
+    if experiment.loss.cooccurrence_scale:
+        facts["correlation_AA"] = jnp.asarray(correlation(records.occurrence(split, aus=aus)))
+    return facts
 
 
 def _manifest(experiment: Experiment, records: RecordSet, aus: tuple[str, ...]) -> Manifest:

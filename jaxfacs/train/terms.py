@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfacs.models import heatmaps
 from jaxfacs.train import losses
 from jaxfacs.train.config import LossConfig
 from jaxfacs.train.labels import Batch, labels_for
@@ -130,8 +131,6 @@ def _edge(case: _Case) -> Sum:
 
 
 def _heatmap(case: _Case) -> Sum:
-    from jaxfacs.models import heatmaps
-
     maps = case.outputs["heatmap"]
     landmarks, intensity = case.labels["landmarks"], case.labels["intensity"]
     target = heatmaps.targets(
