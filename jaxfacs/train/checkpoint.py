@@ -82,6 +82,10 @@ class Checkpoints:
         self._config = config
         self._manager: ocp.CheckpointManager | None = None
 
+    def steps(self) -> list[int]:
+        """The steps on disk, whole or damaged, oldest first."""
+        return _steps(self.folder)
+
     def restore(self, abstract_state: Tree) -> tuple[Tree, Manifest] | None:
         """The newest whole state on the shardings of `abstract_state`, or None if there is none.
 
@@ -207,14 +211,18 @@ class Checkpoints:
 
 
 def load_for_inference(
-    workdir: str | Path, *, step: int | Literal["best", "latest"] | None = None
+    workdir: str | Path,
+    *,
+    step: int | Literal["best", "latest"] | None = None,
+    classes: bool = False,
 ) -> Trained:
     """Reads a trained network out of a work directory, on this process's first device.
 
     Args:
-      workdir: where `jaxfacs train` wrote.
+      workdir: where `jaxfacs train` or `jaxfacs convert` wrote.
       step: a step; "best" by the validation metric; "latest"; None: the best if any was
         evaluated, else the latest.
+      classes: whether converted weights that answer other things than AUs will do.
 
     Raises UserError, naming what there is, if that checkpoint is missing or damaged. With "best",
     "latest" and None a damaged step is named on stderr and the next one is used.
@@ -235,6 +243,11 @@ def load_for_inference(
             damaged[candidate] = error
             continue
         _tell_damage(folder, damaged, f"step {candidate} is used")
+        if (holds := manifest.get("converted", {}).get("classes")) and not classes:
+            raise UserError(
+                f"{workdir} holds {holds}, not AUs; start a network of AUs from it with "
+                f"jaxfacs train CONFIG --init-from {workdir}"
+            )
         weights = network["ema"] or network
         return Trained(
             experiment=configs.from_json(manifest["experiment"]),
@@ -250,6 +263,25 @@ def load_for_inference(
     _tell_damage(folder, damaged, "none is left")
     tried = ", ".join(map(str, damaged)) or "none with a metric"
     raise UserError(f"no checkpoint of {workdir} can be used (tried: {tried}); give another --step")
+
+
+def save_first(workdir: Path, manifest: Manifest, *, params: Tree, stats: Tree) -> None:
+    """Writes a network that came from elsewhere as the checkpoint of step 0, without optimiser.
+
+    Raises NonFiniteStateError, with nothing written, if an array is not finite.
+    """
+    zero = jnp.zeros((), jnp.int32)
+    counters = {"step": zero, "skipped": zero, "skipped_in_row": zero}
+    checkpoints = Checkpoints(workdir, CheckpointConfig())
+    try:
+        checkpoints.save(
+            {**counters, "params": params, "stats": stats, "opt_state": {}, "ema": {}},
+            manifest,
+            None,
+        )
+        checkpoints.wait()
+    finally:
+        checkpoints.close()
 
 
 def thresholds_path(workdir: str | Path, manifest: Manifest) -> Path:

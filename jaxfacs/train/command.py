@@ -21,6 +21,9 @@ Trains what CONFIG.py describes (see configs/). The same command on the same DIR
   KEY=VALUE          what a config asks for itself: configs/bp4d_me_graphau.py:fold=2,stage=1
   --workdir DIR      config.json, checkpoints/, metrics.jsonl and TensorBoard events go there
   --smoke            the config's shrunk form, which runs in seconds
+  --init-from DIR    start from the network of another work directory, trained or converted;
+                     what of it is not wanted, or has no place, is named by --init.new '^head/',
+                     --init.ignore and --init.rename
   --accept-changes   go on in a DIR whose config.json differs, after printing how
   --FIELD VALUE      any field of the experiment, e.g. --data.batch-size 64
                      --optim.learning-rate 3e-4; {prog} CONFIG.py --help lists them
@@ -142,6 +145,8 @@ def _split_arguments(
         word = rest.pop(0)
         if word in flags:
             flags[word] = True
+        elif word.partition("=")[0] == "--init-from":
+            left.append(word.replace("--init-from", "--init.source", 1))
         elif word == "--workdir":
             if not rest or rest[0].startswith("--"):
                 raise UserError("--workdir is given no folder; write --workdir DIR")

@@ -18,7 +18,7 @@ from jaxfacs.runtime.heartbeat import Heartbeat
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.runtime.preemption import Preemption
 from jaxfacs.runtime.profile import ProfileWindow
-from jaxfacs.train import evaluation, workdir
+from jaxfacs.train import evaluation, transfer, workdir
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Checkpoints, Manifest, new_manifest
@@ -96,9 +96,6 @@ def start(
     mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
     aus = network_aus(experiment, records)
-    manifest = _manifest(experiment, records, aus)
-    workdir.claim(folder, manifest, accept_changes=accept_changes)
-
     plan, init = states.plan(
         experiment,
         mesh=mesh,
@@ -108,14 +105,25 @@ def start(
     )
     facts = _label_facts(experiment, records, aus)
 
-    # Where the first state comes from: this run's newest whole checkpoint, else from scratch.
+    # Where the first state comes from: this run's newest whole checkpoint, else another's network
+    # (read before the folder is claimed, so that a rule can be mended), else from scratch.
     checkpoints = Checkpoints(folder, experiment.checkpoint)
+    loaded = None
+    if experiment.init.source and not checkpoints.steps():
+        loaded = transfer.load(experiment, plan, aus=aus, emotions=records.emotions)
+    manifest = _manifest(experiment, records, aus)
+    workdir.claim(folder, manifest, accept_changes=accept_changes)
     restored = checkpoints.restore(plan.abstract)
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
     step = int(state["step"])
     if not restored and has_prior(state):
         labels_FA = records.occurrence(config.train_split, aus=aus)
         state = fill_prior(state, conditional(labels_FA))
+    if loaded is not None:
+        tell(loaded.table)
+        state = transfer.start(state, plan, loaded)
+    origin = loaded.origin if loaded else restored[1].get("started_from") if restored else None
+    manifest |= {"started_from": origin} if origin else {}
 
     heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
     clock = Clock(host.get("seconds"))
