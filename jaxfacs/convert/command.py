@@ -84,22 +84,30 @@ def export_trained(
         fps=_record_fps(experiment, trained.manifest),
         answers=_answered_frames(data.frames, probability.shape),
     )
-    public = dataclasses.replace(data, source=Path(data.source).name)  # no paths of this machine
+    # No paths of this machine.
+    public = dataclasses.replace(
+        experiment,
+        data=dataclasses.replace(data, source=Path(data.source).name),
+        init=dataclasses.replace(experiment.init, source=Path(experiment.init.source).name),
+    )
     about = {
         "model": config.name,
         "parameters": int(sum(np.size(w) for n, w in weights.items() if n.startswith("params"))),
         "paper": card.paper,
         "source": card.source,
-        "licence": card.licence,
+        "licence": trained.manifest.get("converted", {}).get("licence", card.licence),
         "step": trained.step,
         "validation": trained.metrics,
         "thresholds": "best F1 on validation" if trained.thresholds else "0.5, not tuned",
         "data": {k: trained.manifest["data"][k] for k in ("name", "digest")},
-        "experiment": dataclasses.asdict(dataclasses.replace(experiment, data=public)),
+        "experiment": dataclasses.asdict(public),
         "checkpoint_sha256": trained.manifest["sha256"],
         "jaxfacs": __version__,
         "jax": jax.__version__,
     }
+    for origin in ("converted", "started_from"):  # whose weights they were, and their licence
+        if origin in trained.manifest:
+            about[origin] = trained.manifest[origin]
     return write_bundle(
         out,
         function=function,
