@@ -15,6 +15,16 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("data", "download"): ("jaxfacs.data.commands", "download", "fetch what is published openly"),
     ("train",): ("jaxfacs.train.command", "train", "train a config; the same command resumes"),
     ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a checkpoint"),
+    ("convert",): (
+        "jaxfacs.convert.convert_command",
+        "convert",
+        "published weights -> a work directory",
+    ),
+    ("convert", "list"): (
+        "jaxfacs.convert.convert_command",
+        "list_published",
+        "which weights are published, where, and their licence",
+    ),
     ("export",): ("jaxfacs.convert.command", "export", "a checkpoint -> one file for inference"),
     ("predict",): ("jaxfacs.infer.command", "predict", "films, pictures -> AUs and emotions"),
     ("emotions", "fit"): ("jaxfacs.train.emotions", "fit", "fit an AU-to-emotion table"),

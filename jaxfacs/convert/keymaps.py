@@ -1,5 +1,6 @@
 """Where each published tensor goes: one entry a network and form of its weights."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 from jaxfacs.convert.keymap import OWN, KeyMap, Rules, Shapes, classified
 from jaxfacs.errors import UserError
 from jaxfacs.models import heatmaps
-from jaxfacs.models.backbones import inception_v3
+from jaxfacs.models.backbones import inception_v3, mobilenet3d
 
 # --- ResNet ---------------------------------------------------------------------------------------
 
@@ -201,6 +202,15 @@ _ALEXNETS = {
 }
 _MOBILENET_V2 = KeyMap(rules=classified(r"classifier\.1"), first="backbone/features/0/0/kernel")
 
+
+def _width(shapes: Shapes) -> Mapping[str, float]:
+    """The multiplier of the channels, by those of the stem."""
+    stem = shapes.get("features.0.0.weight")
+    return {"width": round(stem[0] / mobilenet3d.STEM_CHANNELS, 4)} if stem else {}
+
+
+_MOBILENET_3D = dataclasses.replace(_MOBILENET_V2, infer=_width)
+
 # --- Inception V3 ---------------------------------------------------------------------------------
 
 
@@ -323,10 +333,19 @@ _SWIN = {
 # --- Graphs of AUs --------------------------------------------------------------------------------
 
 
+# config/*_config.yaml of ME-GraphAU: 3 neighbours among DISFA's 8 AUs, 4 among BP4D's 12.
+DISFA_NODES, DISFA_NEIGHBORS = 8, 3
+
+
 def _graph_au(shapes: Shapes) -> Mapping[str, Any]:
     """The stage and the backbone of ME-GraphAU's and OpenGraphAU's checkpoints."""
     second = any(re.match(r"head\.gnn\.(U1|graph_layers)\.", key) for key in shapes)
-    return {"stage": 2 if second else 1, **_graph_backbone(shapes)}
+    disfa = shapes.get("head.sc", (0,))[0] == DISFA_NODES
+    return {
+        "stage": 2 if second else 1,
+        **_graph_backbone(shapes),
+        **({"neighbors": DISFA_NEIGHBORS} if disfa else {}),
+    }
 
 
 def _graph_backbone(shapes: Shapes) -> Mapping[str, str]:
@@ -373,6 +392,7 @@ _SCC = KeyMap(
     create={"form": "scc", "layout": "reshaped"},
     infer=_scc,
     marks=(r"^up1\.weights$", r"^out\.weights$"),
+    normalisation="scc",
 )
 
 
@@ -383,8 +403,8 @@ KEYMAPS: dict[str, dict[str, KeyMap]] = {
     "me_graphau": {
         "original": KeyMap(rules=_GRAPH_RULES, answers="head.sc", infer=_graph_au),
     },
-    "mobilenet3d_v1": {"efficient-3dcnns": _MOBILENET_V2},
-    "mobilenet3d_v2": {"efficient-3dcnns": _MOBILENET_V2},
+    "mobilenet3d_v1": {"efficient-3dcnns": _MOBILENET_3D},
+    "mobilenet3d_v2": {"efficient-3dcnns": _MOBILENET_3D},
     "mobilenet_v2": {"torchvision": _MOBILENET_V2},
     "open_graphau": {
         "original": KeyMap(rules=_GRAPH_RULES, answers="", infer=_graph_au),

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ def _fitted(
     for key, value in source.items():
         path = _path(key, keymap, expected)
         if path not in expected:
-            homeless.append(key + _near(path, expected))
+            homeless.append(path)
             continue
         ours = _laid_out(path, value, keymap, expected[path], notes)
         values[path] = ours
@@ -146,11 +146,11 @@ def _fitted(
             misshapen.append(f"{path} is of type {value.dtype}, expected float32")
     if headless:
         values |= {p: np.zeros(s, np.float32) for p, s in expected.items() if p.startswith("head/")}
-    missing = [path + _near(path, source) for path in expected if path not in values]
+    missing = [path for path in expected if path not in values]
     if missing or homeless or misshapen:
         told = [
-            _listed("missing from the weights", missing),
-            _listed("in the weights without a place in the network", homeless),
+            _listed("missing from the weights", missing, near=homeless),
+            _listed("in the weights without a place in the network", homeless, near=missing),
             _listed("of another shape or type", misshapen),
         ]
         raise UserError(
@@ -185,15 +185,13 @@ def _laid_out(
     return np.ascontiguousarray(value, np.float32)
 
 
-def _near(name: str, names: Mapping[str, Any]) -> str:
-    """The nearest of `names`, which are dotted or paths, as a remark."""
-    same = {re.sub(r"[/.]", ".", other): other for other in names}
-    found = difflib.get_close_matches(re.sub(r"[/.]", ".", name), same, n=1)
-    return f" (near: {same[found[0]]})" if found else ""
-
-
-def _listed(what: str, names: list[str]) -> str:
+def _listed(what: str, names: Collection[str], *, near: Collection[str] = ()) -> str:
+    """The first of `names`, each with the likest of `near`, which may be its name there."""
     if not names:
         return ""
+    told = []
+    for name in list(names)[:LISTED]:
+        like = difflib.get_close_matches(name, near, n=1)
+        told.append(f"{name} (near: {like[0]})" if like else name)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{len(names)} {what}: {', '.join(names[:LISTED])}{more}"
+    return f"{len(names)} {what}: {', '.join(told)}{more}"

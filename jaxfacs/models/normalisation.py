@@ -16,6 +16,8 @@ NORMALISATIONS: dict[str, Scaling] = {
     "vgg_face": ((129.1863, 104.7624, 93.5940), (1.0, 1.0, 1.0)),
     # TF-slim's and Keras' Inception and Xception: x / 127.5 - 1.
     "unit": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    # EvelynFan/FAU reads B, G, R and subtracts the mean of R, G, B from them.
+    "scc": ((103.94, 116.78, 123.68), (1.0, 1.0, 1.0)),
     # Efficient-3DCNNs: the mean of ActivityNet, divided by nothing.
     "kinetics": ((114.77, 107.74, 99.48), (1.0, 1.0, 1.0)),
 }
