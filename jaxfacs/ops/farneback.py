@@ -13,6 +13,7 @@ iterations is what keeps it from that (3 times faster than the unrolled loop).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -50,6 +51,12 @@ def farneback(prev_NHW: jax.Array, next_NHW: jax.Array, **options: Any) -> jax.A
     return farneback_clip(jnp.stack([prev_NHW, next_NHW], 1), **options)[:, 0]
 
 
+@partial(
+    jax.jit,
+    static_argnames=(
+        "pyr_scale", "levels", "winsize", "iterations", "poly_n", "poly_sigma", "gaussian",
+    ),
+)  # fmt: skip
 def farneback_clip(
     grey_NTHW: jax.Array,
     *,
