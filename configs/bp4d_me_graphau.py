@@ -37,6 +37,7 @@ from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -46,6 +47,8 @@ from jaxfacs.train.config import (
 TRAIN_FRAMES = {1: 100_813, 2: 96_665, 3: 96_216}
 LEARNING_RATE = {1: 1e-4, 2: 1e-5}
 EPOCHS, BATCH = 20, 64
+# stage -> what does not come from the weights that it starts from
+NEW = {1: ("^head/",), 2: ("^head/(edge_extractor|gnn|edge_fc)/",)}
 AUGMENT = dataclasses.replace(
     NO_AUGMENT, flip=0.5, shift=1 / 16, brightness=0.2, contrast=0.4, saturation=0.4
 )
@@ -79,6 +82,7 @@ def get_config(fold: int = 1, stage: int = 1, backbone: str = "resnet50") -> Exp
             weight_decay=5e-4,
             no_decay="",
         ),
+        init=InitConfig(new=NEW[stage]),
         checkpoint=CheckpointConfig(every=500, metric="mean_f1"),
         evaluation=EvaluationConfig(every=1500),
         steps=EPOCHS * TRAIN_FRAMES[fold] // BATCH,

@@ -28,6 +28,7 @@ from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -61,6 +62,7 @@ def get_config(encoder: str = "disfa", keep_aus: bool = False) -> Experiment:
             emotion_scale=1.0,
         ),
         optim=OptimConfig(name="rmsprop", learning_rate=1e-4, schedule="constant", momentum=0.0),
+        init=InitConfig(rename=(("^head/", "head/encoder/"),), new=("^head/bottleneck/",)),
         checkpoint=CheckpointConfig(every=500, metric="emotion_accuracy"),
         evaluation=EvaluationConfig(every=1375),
         steps=EPOCHS * TRAIN_FRAMES // BATCH,
@@ -71,4 +73,6 @@ def get_config(encoder: str = "disfa", keep_aus: bool = False) -> Experiment:
 def smoke(encoder: str = "disfa", keep_aus: bool = False) -> Experiment:
     full = get_config(encoder, keep_aus)
     full = dataclasses.replace(full, data=dataclasses.replace(full.data, aus=("1", "6", "12")))
-    return shrunk(full, size=32, model=dataclasses.replace(full.model, backbone="resnet18"))
+    options = {**full.model.options, "stage": 1}
+    model = dataclasses.replace(full.model, backbone="resnet18", options=options)
+    return shrunk(full, size=32, model=model)

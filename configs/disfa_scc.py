@@ -14,8 +14,8 @@ Figures: ICC(3,1) 0.47 on average, as Masur 2022 quotes it in table 3; mean abso
 from memory.
 
 Not reproduced: DISFA may not be passed on. The recipe, and what differs from theirs, is that of
-BP4D (configs/bp4d_scc.py). Most frames of DISFA show nothing, and nothing balances them: the authors say
-themselves that AU 5, 15 and 20 stay weak.
+BP4D (configs/bp4d_scc.py). Most frames of DISFA show nothing, and nothing balances them: the
+authors say themselves that AU 5, 15 and 20 stay weak.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -70,6 +71,7 @@ def get_config(fold: int = 1, size: int = 256) -> Experiment:
             decay_factor=0.1,
             weight_decay=1e-5,
         ),
+        init=InitConfig(new=("^head/",)),
         checkpoint=CheckpointConfig(every=1000, metric="mean_icc"),
         evaluation=EvaluationConfig(every=3000),
         steps=EPOCHS * TRAIN_FRAMES[fold] // BATCH,

@@ -23,6 +23,7 @@ from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -40,6 +41,7 @@ def get_config() -> Experiment:
         model=ModelConfig(name="vgg_face", dropout=0.0),  # its own dropout is behind fc6 and fc7
         loss=LossConfig(occurrence="bce", label_weights="positive"),
         optim=OptimConfig(name="adam", learning_rate=1e-4, schedule="cosine"),
+        init=InitConfig(new=("^head/",)),
         checkpoint=CheckpointConfig(every=1000),
         evaluation=EvaluationConfig(every=5000),
         steps=EPOCHS * TRAIN_FRAMES // BATCH,

@@ -37,6 +37,7 @@ from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -45,6 +46,8 @@ from jaxfacs.train.config import (
 
 # stage -> learning rate, radius of the sharpness-aware step
 RECIPES = {1: (2e-5, 0.0), 2: (1e-5, 2.0)}
+# stage -> what does not come from the weights that it starts from
+NEW = {1: ("^head/",), 2: ("^head/(edge_extractor|gnn)/",)}
 AUGMENT = dataclasses.replace(
     NO_AUGMENT, shift=1 / 16, brightness=0.2, contrast=0.4, saturation=0.4
 )
@@ -79,6 +82,7 @@ def get_config(stage: int = 1, backbone: str = "swin_t") -> Experiment:
             no_decay="",
             sam_rho=radius,
         ),
+        init=InitConfig(new=NEW[stage]),
         checkpoint=CheckpointConfig(every=500, metric="mean_f1"),
         evaluation=EvaluationConfig(every=2000),
         steps=40_000,
@@ -86,6 +90,6 @@ def get_config(stage: int = 1, backbone: str = "swin_t") -> Experiment:
     )
 
 
-def smoke(stage: int = 2) -> Experiment:
+def smoke(stage: int = 1) -> Experiment:
     full = get_config(stage)
     return shrunk(full, size=32, model=dataclasses.replace(full.model, backbone="resnet18"))

@@ -25,6 +25,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "emotionet_aus": ("aus=11", "network=inception_v2", "network=inception_v2,aus=11"),
     "emotionet_valence_arousal": ("network=inception_v2",),
     "mmi_alexnet_finetune": ("loss=bp_mll",),
+    "mmi_two_stream": ("fusion=weights", "fusion=fc"),
     "open_graphau_hybrid": ("stage=2", "backbone=swin_b"),
 }
 

@@ -1,0 +1,85 @@
+"""Every config, shrunk: trains two steps on rendered faces, evaluates, exports, predicts."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from jaxfacs import cli
+
+ROOT = Path(__file__).parents[2]
+SIZE = 64
+
+# Every config, and the options of it that have code of their own. demo.py is what `make demo` runs.
+SMOKES = (
+    "ebplus_mobilenet3d",
+    "ebplus_vgg_face",
+    "emotionet_aus",
+    "emotionet_aus:network=inception_v2",
+    "emotionet_valence_arousal",
+    "mmi_alexnet_finetune",
+    "mmi_flow_stream",
+    "mmi_one_vs_all",
+    "mmi_two_stream",
+    "bp4d_me_graphau",
+    "disfa_me_graphau",
+    "open_graphau_hybrid",
+    "bp4d_scc",
+    "disfa_scc",
+    "caers_emotiram_scc",
+    "caers_emotiram_me_graphau",
+    "mobilenet3d_synthface",
+)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> Path:
+    """Few small clips of rendered faces, in three splits."""
+    path = tmp_path_factory.mktemp("smoke") / "records"
+    options = "--clips 12 --frames 6 --subjects 6 --near-frontal --validation 0.25 --test 0.25"
+    words = ["--out", str(path), "--size", str(SIZE), "--workers", "1", *options.split()]
+    assert cli.main(["data", "build", "synthface", *words]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    """A rendered face as a camera would see it, which the detector finds."""
+    from jaxfacs.synthface import clip
+
+    made = clip.clip(3, frames=1, size=192, fps=25.0, near_frontal=True)
+    path = tmp_path_factory.mktemp("picture") / "face.png"
+    cv2.imwrite(str(path), cv2.cvtColor(made.frames_THWC[0], cv2.COLOR_RGB2BGR))
+    return path
+
+
+def run(*words: object) -> None:
+    assert cli.main([str(word) for word in words]) == 0, words
+
+
+@pytest.mark.parametrize("name", SMOKES)
+def test_a_shrunk_config_goes_all_the_way(name, records, picture, tmp_path):
+    stem, _, options = name.partition(":")
+    config = f"{ROOT / 'configs' / stem}.py" + (f":{options}" if options else "")
+    workdir, bundle, out = tmp_path / "run", tmp_path / "model.jaxfacs", tmp_path / "out"
+    run("train", config, "--smoke", "--workdir", workdir, "--data.source", records)
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert max(row["step"] for row in rows) >= 2
+    assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
+    run("evaluate", "--workdir", workdir)
+    assert next((workdir / "evaluation" / "test").glob("*/report.json")).stat().st_size
+    run("export", "--workdir", workdir, "--out", bundle)
+    run("predict", picture, "--model", bundle, "--out", out)
+    with (out / "face.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert row["success"] == "1"
+    jax.clear_caches()
+
+
+def test_every_config_has_a_smoke():
+    tested = {name.partition(":")[0] for name in SMOKES}
+    assert tested | {"demo"} == {path.stem for path in (ROOT / "configs").glob("*.py")}
