@@ -83,7 +83,7 @@ class Mlp(nnx.Module):
         self.fc2 = Linear(hidden, channels, std=STD, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+        return self.fc2(gelu(self.fc1(x)))
 
 
 class Block(nnx.Module):
@@ -230,6 +230,16 @@ class Swin(nnx.Module):
         rates = np.linspace(0.0, self.drop_path, sum(self.depths), dtype=np.float32)[:, None, None]
         kept = jax.random.bernoulli(key, 1.0 - rates, (len(rates), 2, pictures))
         return kept / (1.0 - rates)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU, in float32.
+
+    By erf as in torch, and not by erfc as in `jax.nn.gelu`: five times faster on a CPU, and 1e-6
+    apart.
+    """
+    x32 = x.astype(jnp.float32)
+    return (0.5 * x32 * (1.0 + jax.lax.erf(x32 * math.sqrt(0.5)))).astype(x.dtype)
 
 
 def relative_positions() -> np.ndarray:
