@@ -34,8 +34,8 @@ def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") 
     trained = load_for_inference(workdir, step=chosen)
     path = export_trained(trained, out, emotion_mapper=mapper, own_emotions=emotions == "auto")
     tuned = "tuned on validation" if trained.thresholds else "all 0.5: run jaxfacs evaluate first"
-    size_mb = path.stat().st_size / 1e6
-    print(f"step {trained.step} -> {path} ({size_mb:.1f} MB; thresholds {tuned})")
+    told = f"thresholds {tuned}" if trained.aus else "no AUs"
+    print(f"step {trained.step} -> {path} ({path.stat().st_size / 1e6:.1f} MB; {told})")
     return 0
 
 
@@ -73,9 +73,7 @@ def export_trained(
     weights = flat(params=trained.params, stats=trained.stats)
     data = experiment.data
     shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
-    probability = jax.eval_shape(function, weights, shape).get("probability")
-    if probability is None:
-        raise UserError(f"model {config.name} answers no AU occurrence; it cannot be exported")
+    probability = jax.eval_shape(function, weights, shape)["probability"]
     crop = dict(trained.manifest["data"]["crop"])
     input = InputSpec(
         frames=data.frames,
@@ -119,7 +117,7 @@ def export_trained(
         emotions=trained.emotions if keep_emotion else (),
         thresholds=trained.thresholds,
         crop=crop,
-        emotion_mapper=None if keep_emotion else emotion_mapper,
+        emotion_mapper=None if keep_emotion or not trained.aus else emotion_mapper,
         about=about,
     )
 
@@ -148,7 +146,10 @@ def network_form(trained: Any) -> Any:
 
 
 def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
-    """The network's outputs as a bundle's: probabilities instead of logits, float32."""
+    """The network's outputs as a bundle's: probabilities instead of logits, float32.
+
+    One answer a frame, where a clip is one frame, is one answer a clip.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -158,15 +159,27 @@ def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
         answers["probability"] = float32["probability"]
     elif "occurrence" in float32:
         answers["probability"] = jax.nn.sigmoid(float32["occurrence"])
-    if "intensity" in float32:
-        answers["intensity"] = float32["intensity"]
+    for name in ("intensity", "valence_arousal"):
+        if name in float32:
+            answers[name] = float32[name]
     if "emotion" in float32 and keep_emotion:
         answers["emotion"] = jax.nn.softmax(float32["emotion"])
-    return answers
+    if not answers:
+        raise UserError(
+            f"of what this network answers ({', '.join(sorted(raw))}) nothing is left to export; "
+            "give --emotions auto to keep its emotions"
+        )
+    if "probability" not in answers:  # a network without AUs
+        each = answers.get("valence_arousal", answers.get("emotion"))
+        answers["probability"] = jnp.zeros((*each.shape[:-1], 0))
+    return {
+        name: jnp.squeeze(value, 1) if value.ndim == 3 and value.shape[1] == 1 else value
+        for name, value in answers.items()
+    }
 
 
 def _answered_frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Which frames of a clip the answers are about, as `train.step.labels_for` chose labels."""
+    """Which frames of a clip the answers are about, as `train.labels.labels_for` chose labels."""
     if len(shape) == 2:
         return (frames // 2,)
     length = shape[1]

@@ -17,7 +17,7 @@ from jaxfacs.infer.bundle import InputSpec
 Function = Callable[[dict[str, Array], Array], dict[str, Array]]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_OUTPUTS = ("probability", "intensity", "emotion")
+_OUTPUTS = ("probability", "intensity", "valence_arousal", "emotion")
 
 
 def write_bundle(
@@ -34,8 +34,8 @@ def write_bundle(
 
     Args:
       out: the file.
-      function: (weights, frames_BTHWC uint8) -> dict of `probability` and perhaps `intensity` and
-        `emotion`; normalises its input itself.
+      function: (weights, frames_BTHWC uint8) -> dict of `probability` and perhaps others, as
+        `infer.bundle` says; normalises its input itself.
       weights: flat dict of arrays, the function's first argument.
       input: what it reads, and which frames its answers are about.
       aus: labels of its answers.
@@ -105,18 +105,20 @@ def _check(
         raise UserError(
             f"this network answers {', '.join(sorted(unknown))}, which bundles do not hold"
         )
-    per_answer = (2, len(input.answers), num_aus) if input.per_frame else (2, num_aus)
-    for name in _OUTPUTS[:2]:
-        if name in answered and answered[name].shape != per_answer:
+    per_answer = (2, len(input.answers)) if input.per_frame else (2,)
+    columns = {"probability": num_aus, "intensity": num_aus, "valence_arousal": 2}
+    for name, count in columns.items():
+        expected_shape = (*per_answer, count)
+        if name in answered and answered[name].shape != expected_shape:
             raise UserError(
-                f"this network's {name} has shape {answered[name].shape}, expected {per_answer}"
+                f"this network's {name} has shape {answered[name].shape}, expected {expected_shape}"
             )
     if "probability" not in answered:
         raise UserError("this network answers no AU probability; it cannot be exported")
     for name, values in answered.items():
         if not np.isfinite(values).all():
             raise UserError(f"this network's {name} is not finite; export another --step")
-        worst = float(np.abs(np.asarray(values) - np.asarray(expected[name])).max())
+        worst = float(np.abs(np.asarray(values) - np.asarray(expected[name])).max(initial=0.0))
         if worst > tolerance:
             raise UserError(
                 f"the exported {name} differs from the network's by {worst:.2g}; nothing is written"

@@ -25,10 +25,14 @@ COLUMNS: dict[str, frozenset[str]] = {
         "subject": "subject subjectid person personid participant participantid identity",
         "emotion": "emotion emotionlabel expression expressionlabel",
         "split": "split partition set usage",
+        "valence": "valence",
+        "arousal": "arousal",
     }.items()
 }
 # Spellings of "nobody coded this": 9 in the BP4D family, 999 in EmotioNet, −1 in Aff-Wild2.
 UNKNOWN = frozenset(("", "9", "999", "-1", "na", "n/a", "nan", "none", "null", "unknown", "?"))
+# Of valence and arousal, where −1 is a value: AffectNet writes −2, Aff-Wild2 −5.
+UNKNOWN_AFFECT = UNKNOWN - {"9", "-1"} | {"-2", "-5"}
 LETTERS = {letter: float(i) for i, letter in enumerate(facs.INTENSITY_LETTERS.lower(), start=1)}
 INTENSITY_SUFFIX = re.compile(r"(_r|[\s_]*int(ensity)?)$", re.IGNORECASE)
 OCCURRENCE_SUFFIX = re.compile(r"(_c|[\s_]*occ(urrence)?)$", re.IGNORECASE)
@@ -63,6 +67,7 @@ class LabelTable:
       rows: one for each frame.
       aus: labels of the columns, whole AUs and sides.
       occurrence_RA: int8 −1, 0, 1. intensity_RA: float32 0–5, −1 unknown.
+      valence_arousal_R2: float32 in [−1, 1], NaN unknown; None: the table has no such column.
       ignored: columns that were not understood (so that a misspelt one is noticed).
     """
 
@@ -70,6 +75,7 @@ class LabelTable:
     aus: tuple[str, ...]
     occurrence_RA: np.ndarray
     intensity_RA: np.ndarray
+    valence_arousal_R2: np.ndarray | None = None
     ignored: list[str] = field(default_factory=list)
 
 
@@ -79,11 +85,12 @@ def read(path: Path) -> LabelTable:
     AU columns may be spelt AU12, AU12_r, AU12_c, 12, 'AU 12', L12, AU12L_r, …. A column ending in
     _r or "intensity" holds intensities 0–5 (or letters A–E), one ending in _c or "occ" holds 0 and
     1; a bare one is intensity as soon as it holds a letter, a fraction or a number above 1.
-    Probabilities (_p) are not labels and are ignored.
+    Probabilities (_p) are not labels and are ignored. Columns `valence` and `arousal` hold numbers
+    in [−1, 1]. A table of emotions or affect alone needs no AU column.
 
     Raises:
-      UserError: no such file, no text, no path column, no AU column, an AU that does not exist, two
-        columns for the same thing, or a value that means nothing (line and column named).
+      UserError: no such file, no text, no path column, no label column, an AU that does not exist,
+        two columns for the same thing, or a value that means nothing (line and column named).
     """
     header, lines = _cells(path)
     roles = _roles(header, path)
@@ -94,7 +101,7 @@ def read(path: Path) -> LabelTable:
         (label, kind): [_value(cells[i], path, line, header[i]) for line, cells in lines]
         for (label, kind), i in au_columns.items()
     }
-    occurrence, intensity = _labels(aus, values, path)
+    occurrence, intensity = _labels(aus, values, path, rows=len(rows))
     every = tuple(dict.fromkeys((*unsided(aus), *aus)))
     projection = Projection.between(aus, every)
     return LabelTable(
@@ -102,6 +109,7 @@ def read(path: Path) -> LabelTable:
         aus=every,
         occurrence_RA=projection.occurrence(occurrence),
         intensity_RA=projection.intensity(intensity),
+        valence_arousal_R2=_affect(header, lines, roles, path),
         ignored=ignored,
     )
 
@@ -174,9 +182,10 @@ def _au_columns(
             other = header[columns[label, kind]]
             raise UserError(f"{path}: columns {other!r} and {name!r} both hold AU {label}")
         columns[label, kind] = i
-    if not columns:
+    if not columns and not {"emotion", "valence", "arousal"} & roles.keys():
         raise UserError(
-            f"{path} has no AU column; name them like AU12, AU12_r or 12 "
+            f"{path} has no AU column; name them like AU12, AU12_r or 12, or give emotion, valence "
+            "or arousal "
             f"(columns: {', '.join(header[:12])})"
         )
     return columns, ignored
@@ -227,15 +236,42 @@ def _value(cell: str, path: Path, line: int, column: str) -> float:
     return value
 
 
+def _affect(
+    header: Sequence[str],
+    lines: Sequence[tuple[int, list[str]]],
+    roles: dict[str, int],
+    path: Path,
+) -> np.ndarray | None:
+    """float32 R×2: valence and arousal of each row, NaN unknown; None without either column."""
+    if not {"valence", "arousal"} & roles.keys():
+        return None
+    affect_R2 = np.full((len(lines), 2), np.nan, np.float32)
+    for v, role in enumerate(("valence", "arousal")):
+        for r, (line, cells) in enumerate(lines if role in roles else ()):
+            cell = cells[roles[role]].strip()
+            if cell.lower().removesuffix(".0") in UNKNOWN_AFFECT:
+                continue
+            try:
+                value = float(cell)
+            except ValueError:
+                value = np.inf
+            if not -1 <= value <= 1:
+                raise UserError(
+                    f"{path}, line {line}, column {header[roles[role]]!r}: {cell!r} is not in "
+                    "[-1, 1]; bring the column to that range, or leave unknown cells empty"
+                )
+            affect_R2[r, v] = value
+    return affect_R2
+
+
 def _by_number(label: str) -> tuple[int, str]:
     side, number = facs.split_label(label)
     return number, side
 
 
 def _labels(
-    aus: Sequence[str], values: dict[tuple[str, str], list[float]], path: Path
+    aus: Sequence[str], values: dict[tuple[str, str], list[float]], path: Path, *, rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    rows = len(next(iter(values.values())))
     occurrence_RA = np.full((rows, len(aus)), -1, np.int8)
     intensity_RA = np.full((rows, len(aus)), -1, np.float32)
     for (label, kind), column in values.items():

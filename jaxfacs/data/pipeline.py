@@ -315,6 +315,8 @@ def _rarity(config: DataConfig, records: RecordSet) -> np.ndarray:
     The weight of an AU is the inverse of the number of clips that show it, so that drawing by
     weight alone shows AUs about equally often. Clips without any AU weigh like the commonest one.
     """
+    if not experiment_aus(config, records):
+        raise UserError("data.balance draws clips by their AUs, and these records have none")
     index = records.index(config.train_split)
     projection = Projection.between(records.aus, experiment_aus(config, records))
     present_FA = projection.occurrence(index["occurrence_FA"]) == 1

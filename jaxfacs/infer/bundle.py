@@ -6,8 +6,9 @@
       weights.npz       its parameters by name, no pickled objects
 
 The exported function maps (weights, frames_BTHWC uint8 RGB) to a dict with `probability` (B, A) or
-(B, T, A) and, where the network has them, `intensity` (0 to 5, same shape) and `emotion`
-(probabilities, B×E); here T is the number of answers. Normalisation and sigmoid are inside.
+(B, T, A) and, where the network has them, `intensity` (0 to 5, same shape), `valence_arousal`
+(B, 2) or (B, T, 2) in [−1, 1], and `emotion` (probabilities, B×E); here T is the number of answers,
+and A may be 0. Normalisation and sigmoid are inside.
 
 Every member's sha256 is compared before anything in it is used. Reading a bundle runs no code of
 its author but the exported array program, which can touch nothing but its inputs.

@@ -35,8 +35,9 @@ def predict(
 ) -> int:
     """Read Action Units and emotions out of films and pictures.
 
-    For each input writes OUT/NAME.csv (OpenFace's columns, then probabilities and emotions; one row
-    per face and frame, success 0 where there is no face) and OUT/NAME.json (model, thresholds,
+    For each input writes OUT/NAME.csv (OpenFace's columns, then probabilities, and affect and
+    emotions where the model has them; one row per face and frame, success 0 where there is no face)
+    and OUT/NAME.json (model, thresholds,
     versions, warnings). Exit code 2, with one line that says why, if an input cannot be read; a
     film that breaks off gives the rows up to there, and a warning.
 
@@ -80,7 +81,9 @@ def _read_one(
     counts: Counter[str] = Counter()
     seen: set[int] = set()
     with contextlib.ExitStack() as stack:
-        sinks = [stack.enter_context(tables.writing(table_path, names=names, **labels))]
+        affect = predictor.valence_arousal
+        table = tables.writing(table_path, names=names, valence_arousal=affect, **labels)
+        sinks = [stack.enter_context(table)]
         if overlay:
             sinks.append(stack.enter_context(overlay_file.writing(out, name, source, **labels)))
         results = predictor.read(source, hop=hop)

@@ -117,7 +117,8 @@ def _draw_box(picture: np.ndarray, face: FaceResult, aus: tuple[str, ...], scale
     thick = 2 if face.confidence > 0.5 else 1
     cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick, cv2.LINE_AA)
     active = [label for label, present in zip(aus, face.present_A, strict=True) if present]
-    _text(picture, f"{face.face_id}: {'+'.join(active) or '0'}", (x, max(12, y - 6)), 0.45, colour)
+    title = f"{face.face_id}: {'+'.join(active) or '0'}" if aus else str(face.face_id)
+    _text(picture, title, (x, max(12, y - 6)), 0.45, colour)
 
 
 def _draw_panel(
@@ -132,6 +133,11 @@ def _draw_panel(
         (facs.column(label, "r")[:-2], r / 5, f"{r:.2f}", bool(c), _au_colour(label))
         for label, r, c in zip(aus, face.intensity_A, face.present_A, strict=True)
     ]
+    if face.valence_arousal_2 is not None:
+        bars += [
+            (name, (1 + float(v)) / 2, f"{v:+.2f}", True, _INK)
+            for name, v in zip(("valence", "arousal"), face.valence_arousal_2, strict=True)
+        ]
     top = int(np.argmax(face.emotion_E)) if emotions else -1
     bars += [
         (name, float(v), f"{v:.2f}", i == top and v > 0, (150, 220, 150))

@@ -44,6 +44,7 @@ class Predictor:
     Attributes:
       aus: labels of the answers, in the bundle's order.
       emotions: names of the emotion scores; empty if there are none.
+      valence_arousal: whether the network answers these.
       crop: (frame, box) -> the network's uint8 input, as its records were cut.
       batch: clips that the network reads at once.
       bundle: what was loaded, with its origin in `bundle.manifest`.
@@ -62,12 +63,14 @@ class Predictor:
         outputs = _output_names(exported)
         mapper_emotions, mapper = _emotion_mapper(bundle)
         own = "emotion" in outputs
+        self.valence_arousal = "valence_arousal" in outputs
         self.emotions = bundle.emotions if own else mapper_emotions
         self._reading = Reading(
             threshold_A=bundle.thresholds_A,
             has_intensity="intensity" in outputs,
             num_emotions=len(bundle.emotions) if own else 0,
             emotions=mapper,
+            has_affect=self.valence_arousal,
         )
         size = bundle.input.size
         self.crop = CropSpec(
@@ -90,7 +93,8 @@ class Predictor:
         """The network alone: uint8 RGB face crops to float32 arrays, for any B.
 
         Returns `probability` (B, A), or (B, K, A) for a network that answers K frames of a clip;
-        and where the network has them `intensity` of the same shape and `emotion` (B, E).
+        and where the network has them `intensity` of the same shape, `valence_arousal` (B, 2) or
+        (B, K, 2), and `emotion` (B, E).
         """
         clips = np.asarray(clips_BTHWC)
         spec = self.bundle.input

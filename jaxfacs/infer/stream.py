@@ -14,6 +14,7 @@ from jaxfacs.infer.bundle import InputSpec
 from jaxfacs.infer.windows import Clip, Run
 
 EMOTION_DECIMALS = 3
+AFFECT_DECIMALS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class FaceResult:
       probability_A, intensity_A: over the predictor's `aus`; in [0, 1], and 0 to 5.
       present_A: bool.
       emotion_E: over the predictor's `emotions`, in [0, 1].
+      valence_arousal_2: in [-1, 1]; None for networks without.
     """
 
     face_id: int
@@ -37,6 +39,7 @@ class FaceResult:
     intensity_A: np.ndarray
     present_A: np.ndarray
     emotion_E: np.ndarray
+    valence_arousal_2: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ class Reading:
 
     Attributes:
       threshold_A: probability from which an AU is present.
-      has_intensity, num_emotions: what the network answers besides occurrence.
+      has_intensity, has_affect, num_emotions: what the network answers besides occurrence.
       emotions: (N×A probabilities with every threshold at 0.5, N×A intensities) -> N×E scores; used
         where the network has no emotions of its own.
     """
@@ -84,6 +87,7 @@ class Reading:
     has_intensity: bool
     num_emotions: int
     emotions: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    has_affect: bool = False
 
     def pack(self, outputs: Mapping[str, np.ndarray], row: int) -> np.ndarray:
         """One clip's outputs as a K×V table, K answers: they are interpolated together."""
@@ -91,6 +95,8 @@ class Reading:
         columns = [probability_KA]
         if self.has_intensity:
             columns.append(np.atleast_2d(outputs["intensity"][row]))
+        if self.has_affect:
+            columns.append(np.atleast_2d(outputs["valence_arousal"][row]))
         if self.num_emotions:
             emotion_E = outputs["emotion"][row]
             columns.append(np.broadcast_to(emotion_E, (len(probability_KA), emotion_E.size)))
@@ -104,6 +110,11 @@ class Reading:
         num_aus = len(self.threshold_A)
         intensity = values_NV[:, num_aus : 2 * num_aus] if self.has_intensity else None
         probability, present, graded = answer(values_NV[:, :num_aus], self.threshold_A, intensity)
+        affect_N2 = None
+        if self.has_affect:
+            first = num_aus * (2 if self.has_intensity else 1)
+            raw = values_NV[:, first : first + 2].astype(np.float64)
+            affect_N2 = np.round(np.clip(raw, -1, 1), AFFECT_DECIMALS)
         if self.num_emotions:
             emotion = values_NV[:, values_NV.shape[1] - self.num_emotions :]
         else:
@@ -118,6 +129,7 @@ class Reading:
                 intensity_A=graded[n],
                 present_A=present[n],
                 emotion_E=emotion[n],
+                valence_arousal_2=None if affect_N2 is None else affect_N2[n],
             )
             for n, (face_id, face, _) in enumerate(seen)
         ]

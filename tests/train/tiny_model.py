@@ -23,13 +23,15 @@ class Tiny(nnx.Module):
         norm,
         poison,
         rngs,
+        valence_arousal=False,
     ):
         hidden = int(16 * width)
         self.stem = nnx.Linear(3 * 16, hidden, dtype=dtype, rngs=rngs)
         self.norm = nnx.BatchNorm(hidden, momentum=0.9, dtype=dtype, rngs=rngs) if norm else None
-        self.head = nnx.Linear(hidden, num_aus, rngs=rngs)
+        self.head = nnx.Linear(hidden, num_aus, rngs=rngs) if num_aus else None
         self.intensity = nnx.Linear(hidden, num_aus, rngs=rngs) if intensity else None
         self.emotion = nnx.Linear(hidden, num_emotions, rngs=rngs) if num_emotions else None
+        self.affect = nnx.Linear(hidden, 2, rngs=rngs) if valence_arousal else None
         self.per_frame, self.dropout, self.poison = per_frame, dropout, poison
 
     def __call__(self, x, *, train, dropout_key=None):
@@ -46,7 +48,9 @@ class Tiny(nnx.Module):
             y = y.mean(1)
         if self.poison:  # a batch with so bright a clip cannot be learned from
             y = jnp.where(x.mean((1, 2, 3, 4)).max() > self.poison, jnp.nan, y)
-        outputs = {"occurrence": self.head(y)}
+        outputs = {} if self.head is None else {"occurrence": self.head(y)}
+        if self.affect is not None:
+            outputs["valence_arousal"] = jnp.tanh(self.affect(y))
         if self.intensity is not None:
             outputs["intensity"] = 5 * jax.nn.sigmoid(self.intensity(y))
         if self.emotion is not None:
@@ -61,6 +65,7 @@ def tiny(
     num_aus,
     num_emotions=0,
     intensity=False,
+    valence_arousal=False,
     per_frame=False,
     width=1.0,
     dropout=0.0,
@@ -72,6 +77,7 @@ def tiny(
         num_aus=num_aus,
         num_emotions=num_emotions,
         intensity=intensity,
+        valence_arousal=valence_arousal,
         per_frame=per_frame,
         width=width,
         dropout=dropout,

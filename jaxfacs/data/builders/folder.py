@@ -48,11 +48,12 @@ def build(
     licence: str = "",
     workers: int = 0,
 ) -> None:
-    """Turn your own films or pictures and a CSV of AU labels into sharded records.
+    """Turn your own films or pictures and a CSV of labels into sharded records.
 
     The table has one row a frame: a column `image`, or `film` and `frame`; AU columns in any common
-    spelling (AU12, AU12_r, AU12_c, 12, L12); and, if you have them, `subject`, `emotion` and
-    `split`. Empty, 9, 999 and -1 mean that nobody coded this AU; it is never taken for absent.
+    spelling (AU12, AU12_r, AU12_c, 12, L12); and, if you have them, `subject`, `emotion`, `valence`
+    and `arousal` (-1 to 1) and `split`. AU columns may be missing where there are emotions or
+    affect. Empty, 9, 999 and -1 mean that nobody coded this AU; it is never taken for absent.
     Frames that cannot be used are listed with the reason in OUT/skipped.csv.
 
     Args:
@@ -131,7 +132,7 @@ class Take:
     Attributes:
       rows: what the table says of each frame, T of them.
       place_T: int place in time, so that a step of 1 is the next labelled frame.
-      occurrence_TA, intensity_TA: their labels.
+      occurrence_TA, intensity_TA, valence_arousal_T2: their labels; affect None if not labelled.
     """
 
     rows: list[Row]
@@ -139,6 +140,7 @@ class Take:
     place_T: np.ndarray
     occurrence_TA: np.ndarray
     intensity_TA: np.ndarray
+    valence_arousal_T2: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +220,7 @@ class Cutter:
         places = [i for i, _, _ in kept]
         first = take.rows[places[0]]
         emotions = {take.rows[i].emotion for i in places}
+        affect = take.valence_arousal_T2
         agreed = first.emotion if len(emotions) == 1 else ""
         return schema.Clip(
             clip_id=first.path if first.frame is None else f"{first.path}:{first.frame}",
@@ -229,6 +232,7 @@ class Cutter:
             timestamps_T=np.array([time_s for _, time_s, _ in kept]),
             box_T4=np.stack([cut.box_4 for _, _, cut in kept]),
             found_T=np.array([cut.found for _, _, cut in kept]),
+            valence_arousal_T2=None if affect is None else affect[places],
         )
 
 
@@ -287,6 +291,7 @@ def _takes(table: LabelTable, subjects: Sequence[str], source: Path, *, single: 
     takes = []
     for (subject, _), group in groups.items():
         film = table.rows[group[0]].frame is not None
+        affect_R2 = table.valence_arousal_R2
         for members, place_T in _in_time(table.rows, group, film=film, single=single):
             takes.append(
                 Take(
@@ -295,6 +300,7 @@ def _takes(table: LabelTable, subjects: Sequence[str], source: Path, *, single: 
                     place_T=place_T,
                     occurrence_TA=table.occurrence_RA[members],
                     intensity_TA=table.intensity_RA[members],
+                    valence_arousal_T2=None if affect_R2 is None else affect_R2[members],
                 )
             )
     return takes
