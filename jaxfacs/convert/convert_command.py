@@ -186,7 +186,7 @@ def _groups(arrays: list[tuple[str, Any]]) -> dict[str, list[int]]:
     """backbone/layer1 -> [tensors, numbers]."""
     groups: dict[str, list[int]] = {}
     for path, array in arrays:
-        row = groups.setdefault("/".join(path.split("/")[:2]), [0, 0])
+        row = groups.setdefault("/".join(path.split("/")[:-1][:2]), [0, 0])
         row[0] += 1
         row[1] += int(array.size)
     return groups

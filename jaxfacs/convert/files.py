@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxfacs.errors import UserError
 
-MAX_BYTES = 8 << 30  # VGG16 in float64 is 1.1 GB, the largest published file here 1.4 GB
+MAX_BYTES = 4 << 30  # VGG16 in float64, and Swin-B with its optimiser's moments, are 1.1 GB
 
 Tensors = dict[str, np.ndarray]
 

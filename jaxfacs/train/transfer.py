@@ -216,7 +216,7 @@ def _table(
     frozen = states.frozen_patterns(experiment)
     rows: dict[str, list[int]] = {}
     for path, shape in wanted.items():
-        row = rows.setdefault("/".join(path.split("/")[:2]), [0, 0, 0, 0])
+        row = rows.setdefault("/".join(path.split("/")[:-1][:2]), [0, 0, 0, 0])
         row[0] += int(np.prod(shape))
         row[1 if path in loaded else 2] += 1
         row[3] += any(re.search(pattern, path) for pattern in frozen)
