@@ -64,7 +64,9 @@ class OneVsAll(nnx.Module):
         """Maps normalised clips to `occurrence` logits (B, K), or (B, T, K) per frame."""
         x = x_BTHWC
         if self.trunk is not None:  # frozen, so that it needs no key
-            (x,) = self.trunk(x, train=False).values()
+            ((tap, x),) = self.trunk(x, train=False).items()
+            if x.ndim > 3:
+                raise UserError(f"one_vs_all: tap {tap} has places; give fc6, fc7 or features")
         graphdef, params, stats = nnx.split(self.bank, nnx.Param, nnx.BatchStat)
         keys = None if dropout_key is None else jax.random.split(dropout_key, self.count)
 
