@@ -1,9 +1,12 @@
 """A network of two layers, registered as a user's own would be."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxfacs.models.network import backbone
 from jaxfacs.models.registry import Card, register
 
 CARD = Card(frames=4, size=16, mean=(127.5,) * 3, std=(64.0,) * 3, paper="", source="", licence="")
@@ -86,3 +89,25 @@ def tiny(
         poison=poison,
         rngs=rngs,
     )
+
+
+class TinyBody(nnx.Module):
+    """A backbone of one layer, for any head."""
+
+    images = True
+    channels, min_size = 3, 4
+    taps: ClassVar = {"map": 8, "features": 8}
+
+    def __init__(self, *, dtype, frozen_bn, rngs):
+        del dtype, frozen_bn
+        self.stem = nnx.Linear(3, 8, rngs=rngs)
+
+    def __call__(self, x_NHWC, *, train, dropout_key):
+        n, h, w, c = x_NHWC.shape
+        map_NHWC = jax.nn.relu(self.stem(x_NHWC.reshape(n, 4, h // 4, 4, w // 4, c).mean((2, 4))))
+        return {"map": map_NHWC, "features": map_NHWC.mean((1, 2))}
+
+
+@backbone("tiny_graph", CARD)
+def tiny_graph(*, dtype, frozen_bn, rngs):
+    return TinyBody(dtype=dtype, frozen_bn=frozen_bn, rngs=rngs)
