@@ -15,6 +15,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("data", "download"): ("jaxfacs.data.commands", "download", "fetch what is published openly"),
     ("train",): ("jaxfacs.train.command", "train", "train a config; the same command resumes"),
     ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a checkpoint"),
+    ("compare",): ("jaxfacs.train.forgetting", "compare", "the AUs of two runs, before and after"),
     ("convert",): (
         "jaxfacs.convert.convert_command",
         "convert",
@@ -33,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("bench", "step"): ("jaxfacs.bench.step", "main", "one training step against PyTorch"),
     ("bench", "input"): ("jaxfacs.bench.input", "main", "the input pipeline, a plain decode"),
     ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
+    ("bench", "graph-memory"): ("jaxfacs.bench.graph_memory", "main", "memory of AU graphs"),
 }
 
 

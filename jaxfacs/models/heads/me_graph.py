@@ -102,6 +102,6 @@ class MeGraphHead(nnx.Module):
         leading = taps["map"].shape[:-3]
         nodes, edges = self.encode(graph_layers.pictures(taps["map"]), train=train)
         outputs = {"probability": graph_layers.cosine(nodes, self.sc[...])}
-        if self.edge_fc is not None:
+        if self.edge_fc is not None and edges is not None:
             outputs["edge"] = self.edge_fc(edges)
         return {k: v.reshape(*leading, *v.shape[1:]) for k, v in outputs.items()}

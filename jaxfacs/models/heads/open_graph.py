@@ -1,6 +1,7 @@
 """The head of OpenGraphAU: ME-GraphAU's graph over 27 AUs, and 14 one-sided AUs read from it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ class OpenGraphHead(nnx.Module):
         self.edge_extractor = (
             graph_edges.EdgeFeatures(nodes, width, lean=lean, rngs=rngs) if stage == 2 else None
         )
-        self.gnn = (
+        self.gnn: Any = (
             GatedGcn(nodes, width, rngs=rngs)
             if stage == 2
             else graph_layers.KnnLayer(nodes, width, neighbors=neighbors, metric=metric, rngs=rngs)
