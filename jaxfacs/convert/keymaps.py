@@ -203,10 +203,17 @@ _ALEXNETS = {
 _MOBILENET_V2 = KeyMap(rules=classified(r"classifier\.1"), first="backbone/features/0/0/kernel")
 
 
+# Widths that Efficient-3DCNNs publishes. Channels are rounded down, so a count is not enough.
+PUBLISHED_WIDTHS = (0.2, 0.45, 0.5, 0.7, 1.0, 1.5, 2.0)
+
+
 def _width(shapes: Shapes) -> Mapping[str, float]:
     """The multiplier of the channels, by those of the stem."""
-    stem = shapes.get("features.0.0.weight")
-    return {"width": round(stem[0] / mobilenet3d.STEM_CHANNELS, 4)} if stem else {}
+    if "features.0.0.weight" not in shapes:
+        return {}
+    stem, full = shapes["features.0.0.weight"][0], mobilenet3d.STEM_CHANNELS
+    matching = (width for width in PUBLISHED_WIDTHS if int(full * width) == stem)
+    return {"width": next(matching, stem / full)}
 
 
 _MOBILENET_3D = dataclasses.replace(_MOBILENET_V2, infer=_width)
