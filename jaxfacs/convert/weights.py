@@ -88,9 +88,7 @@ def convert(name: str, state: State, *, form: str = "", **options: Any) -> Conve
     headless = bool(keymap.answers) and not any(key.startswith("head.") for key in source)
     if keymap.answers and "num_aus" not in given:
         given["num_aus"] = 1 if headless else _answers(name, source, keymap)
-    graphdef, params, stats = jax.eval_shape(
-        lambda: models.split(models.create(name, rngs=nnx.Rngs(0), **given))
-    )
+    graphdef, params, stats = _form(name, given)
     expected = {path: leaf.shape for tree in (params, stats) for path, leaf in paths(tree).items()}
     values, notes = _fitted(name, source, keymap, expected, headless=headless)
     filled = [map_paths(lambda path, _: jnp.asarray(values[path]), t) for t in (params, stats)]
@@ -104,6 +102,15 @@ def convert(name: str, state: State, *, form: str = "", **options: Any) -> Conve
         notes=notes,
         headless=headless,
     )
+
+
+def _form(name: str, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """(graphdef, params, stats) of the network, its arrays shapes only: nothing is drawn."""
+    try:
+        return jax.eval_shape(lambda: models.split(models.create(name, rngs=nnx.Rngs(0), **given)))
+    except (TypeError, ValueError) as error:  # of a value that no option can have
+        first = str(error).splitlines()[0]
+        raise UserError(f"{name} cannot be made with {given} ({first})") from error
 
 
 def _clean(key: str) -> str:
