@@ -64,6 +64,28 @@ def test_lean_equals_plain_with_its_gradients_and_costs_less(graph):
     assert memory[_lean] < 0.75 * memory[_plain]
 
 
+def test_doubling_equals_xlas_transposed_convolution_with_its_gradients():
+    rng = np.random.default_rng(0)
+    x, kernel, direction = (
+        jnp.asarray(rng.standard_normal(shape, np.float32))
+        for shape in ((2, 3, 4, 5), (4, 4, 6, 5), (2, 6, 8, 6))
+    )
+
+    def xla(x, kernel):
+        axes = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_transpose(
+            x, kernel, (2, 2), "SAME", dimension_numbers=axes, transpose_kernel=True
+        )
+
+    @jax.jit
+    def answers(x, kernel):
+        found = (jax.vjp(form, x, kernel) for form in (scc.double, xla))
+        return [(y, *back(direction)) for y, back in found]
+
+    for ours, expected in zip(*answers(x, kernel), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5)
+
+
 def test_a_node_sees_its_nearest_first_of_which_it_is_one():
     nodes = jnp.asarray([[[0.0], [1.0], [10.0], [12.0], [1.5]]])
     np.testing.assert_array_equal(
