@@ -17,6 +17,8 @@ BATCH, NUM_AUS = 2, 3
 FRAMES, SIZE = 1, 32
 # Networks that see more, or answer for AUs of their own: (frames, size, options).
 SPECIAL: dict[str, tuple[int, int, dict]] = {
+    "me_graphau": (1, 64, {"backbone": "resnet18"}),  # a map of one place has no attention
+    "open_graphau": (1, 64, {"backbone": "resnet18", "num_aus": 41}),
     "two_stream": (2, 55, {"fc7": 16}),
     "one_vs_all": (1, 32, {"backbone": "resnet18"}),
     "scc": (1, 32, {"aus": ("6", "12"), "size": 32, "backbone": "resnet18"}),
