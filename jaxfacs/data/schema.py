@@ -104,8 +104,8 @@ def encode(clip: Clip) -> bytes:
         "valence_arousal": np.full((frames, 2), np.nan) if affect is None else affect,
     }
     features = {
-        name: [np.ascontiguousarray(array, TENSORS[name][0]).tobytes()]
-        for name, array in arrays.items()
+        name: [np.ascontiguousarray(arrays[name], dtype).tobytes()]
+        for name, (dtype, _) in _stored(clip.occurrence_TA.shape[1]).items()
     }
     text = {"clip_id": [clip.clip_id.encode()], "subject": [clip.subject.encode()]}
     return example.encode({**features, **text, "frames": clip.frames})
@@ -118,16 +118,17 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
         sizes = {"T": len(features["frames"]), "A": num_aus}
         arrays = {
             name: np.frombuffer(features[name][0], dtype).reshape(_fill(shape, sizes))
-            for name, (dtype, shape) in TENSORS.items()
+            for name, (dtype, shape) in _stored(num_aus).items()
             if name in features or name not in LATER
         }
+        without = np.zeros((sizes["T"], 0))
         landmarks, affect = arrays["landmarks"], arrays.get("valence_arousal")
         return Clip(
             clip_id=features["clip_id"][0].decode(),
             subject=features["subject"][0].decode(),
             frames=features["frames"],
-            occurrence_TA=arrays["occurrence"],
-            intensity_TA=arrays["intensity"],
+            occurrence_TA=arrays.get("occurrence", without.astype(np.int8)),
+            intensity_TA=arrays.get("intensity", without.astype(np.float32)),
             emotion=int(arrays["emotion"]),
             timestamps_T=arrays["timestamps"],
             box_T4=arrays["box"],
@@ -149,7 +150,7 @@ def tfds_features(*, num_aus: int, size: int):
             dtype=dtype.newbyteorder("="),
             encoding=tfds.features.Encoding.BYTES,
         )
-        for name, (dtype, shape) in TENSORS.items()
+        for name, (dtype, shape) in _stored(num_aus).items()
     }
     return tfds.features.FeaturesDict(
         {
@@ -161,6 +162,11 @@ def tfds_features(*, num_aus: int, size: int):
             "subject": tfds.features.Text(),
         }
     )
+
+
+def _stored(num_aus: int) -> dict[str, tuple[np.dtype, tuple[int | str, ...]]]:
+    """The tensors of a set: one without AUs has none of them, as TFDS reads no T×0 array."""
+    return {name: kind for name, kind in TENSORS.items() if num_aus or "A" not in kind[1]}
 
 
 def _fill(shape: tuple[int | str, ...], sizes: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -101,6 +101,28 @@ def test_semicolons_and_byte_order_mark(tmp_path):
     assert table.aus == ("12",) and table.rows[0].emotion == "happiness"
 
 
+def test_affect_lies_in_its_range_or_is_unknown(tmp_path):
+    table = read(tmp_path, "image,Valence,arousal", "x.png,-1,0.5", "y.png,-2,", "z.png,1,-5.0")
+    assert table.aus == () and table.occurrence_RA.shape == (3, 0)
+    expected = [[-1, 0.5], [np.nan, np.nan], [1, np.nan]]
+    np.testing.assert_array_equal(table.valence_arousal_R2, expected)
+    one = read(tmp_path, "image,AU12,valence", "x.png,1,0.25")
+    np.testing.assert_array_equal(one.valence_arousal_R2, [[0.25, np.nan]])
+    assert read(tmp_path, "image,AU12", "x.png,1").valence_arousal_R2 is None
+
+
+def test_affect_travels_with_its_frames(source, tmp_path):
+    rows = [f"{s}/{i:03d}.png,{s},{i / 4},-0.5" for s in "abc" for i in range(4)]
+    write_table(source / "t.csv", "image,subject,valence,arousal", *rows)
+    opened = build(source, tmp_path / "out", frames=3)
+    clips = [opened.clip(s, n) for s, count in opened.splits.items() for n in range(count)]
+    found = {c.clip_id[2:]: c.valence_arousal_T2.tolist() for c in clips}
+    assert found == {
+        "000.png": [[0.0, -0.5], [0.25, -0.5], [0.5, -0.5]],
+        "003.png": [[0.75, -0.5]],
+    }
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -118,6 +140,8 @@ def test_semicolons_and_byte_order_mark(tmp_path):
         (["image,AU12", "x.png,1,2"], "line 2: 3 cells"),
         (["image,AU12", ",1"], "needs a film or an image"),
         (["image,AU12,split", "x.png,1,holdout"], "unknown split 'holdout'"),
+        (["image,valence", "x.png,7"], r"line 2, column 'valence': '7' is not in \[-1, 1\]"),
+        (["image,valence", "x.png,high"], "'high' is not in"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, lines, message):

@@ -137,6 +137,35 @@ def test_flipped_rows_have_their_sides_swapped(config):
     assert 4 <= flips <= 20
 
 
+def test_landmarks_and_affect_come_with_their_frames(tmp_path):
+    landmarks = np.full((6, 68, 2), 16.0, np.float32)
+    landmarks[:, 0] = [[2.0 + t, 8.0] for t in range(6)]
+    affect = np.stack([np.linspace(-1, 1, 6), np.full(6, np.nan)], axis=1).astype(np.float32)
+    clip = replace(plain.clip(0, subject="a"), landmarks_T68x2=landmarks, valence_arousal_T2=affect)
+    path = records.write_set(
+        tmp_path / "s", {"train": [clip]}, aus=plain.AUS, emotions=plain.EMOTIONS
+    )
+    config = DataConfig(
+        source=str(path), frames=8, size=64, batch_size=2, augment=replace(NO_AUGMENT, flip=0.5)
+    )
+    flips = set()
+    for batch in take(config, 4):
+        for frames, points, said in zip(
+            batch["frames_BTHWC"], batch["landmarks_BT682"], batch["valence_arousal_BT2"],
+            strict=True,
+        ):  # fmt: skip
+            flipped = bool(frames[:6, :, 32:, 2].mean() > frames[:6, :, :32, 2].mean())
+            flips.add(flipped)
+            x = 2 * landmarks[:, 0, 0]  # frames are shown at twice the size
+            np.testing.assert_allclose(
+                points[:6, 16 if flipped else 0, 0], 64 - x if flipped else x
+            )
+            np.testing.assert_allclose(points[:6, 0, 1], 32 if flipped else 16)
+            np.testing.assert_array_equal(said[:6], affect)
+            assert np.isnan(points[6:]).all() and np.isnan(said[6:]).all()  # beyond the record
+    assert flips == {False, True}
+
+
 def test_unknown_aus_stay_unknown(config):
     batch = take(replace(config, aus=("1", "9", "AU12_r")), 1)[0]
     assert (batch["occurrence_BTA"][..., :2] == -1).all()

@@ -13,7 +13,7 @@ import numpy as np
 import plain_sets as plain
 import pytest
 
-from jaxfacs.data import records, schema, writer
+from jaxfacs.data import example, records, schema, writer
 from jaxfacs.data.config import DataConfig
 from jaxfacs.data.pipeline import train_batches
 from jaxfacs.errors import UserError
@@ -59,6 +59,59 @@ def test_landmarks_come_back(tmp_path):
     records.write_set(tmp_path / "s", {"train": [clip]}, aus=plain.AUS, emotions=plain.EMOTIONS)
     got = records.open_set(tmp_path / "s").clip("train", 0).landmarks_T68x2
     np.testing.assert_array_equal(got, points)
+
+
+def affect_clip(**fields):
+    return records.clip_from_arrays(
+        np.zeros((2, plain.SIZE, plain.SIZE, 3), np.uint8),
+        clip_id="a",
+        subject="a",
+        occurrence_TA=np.zeros((2, 1), np.int8),
+        **fields,
+    )
+
+
+def test_affect_comes_back_and_may_be_unknown(tmp_path):
+    affect = np.array([[0.5, -1.0], [np.nan, 0.25]], np.float32)
+    clips = {"train": [affect_clip(valence_arousal_T2=affect), affect_clip()]}
+    opened = records.open_set(records.write_set(tmp_path / "s", clips, aus=("12",)))
+    np.testing.assert_array_equal(opened.clip("train", 0).valence_arousal_T2, affect)
+    assert opened.clip("train", 1).valence_arousal_T2 is None
+    with pytest.raises(ValueError, match=r"valence and arousal must be NaN or in \[-1, 1\]"):
+        schema.check(affect_clip(valence_arousal_T2=affect + 1), num_aus=1, num_emotions=0)
+
+
+def test_records_of_an_earlier_version_are_read(monkeypatch):
+    """They lack the fields that came later."""
+    clip = affect_clip()
+    real = example.encode
+    monkeypatch.setattr(
+        example, "encode", lambda f: real({k: v for k, v in f.items() if k not in schema.LATER})
+    )
+    raw = schema.encode(clip)
+    assert schema.LATER and not any(name.encode() in raw for name in schema.LATER)
+    again = schema.decode(raw, num_aus=1)
+    assert again.valence_arousal_T2 is None and again.clip_id == "a"
+    broken = raw.replace(b"face_found", b"f_ce_found")
+    with pytest.raises(ValueError, match="face_found"):
+        schema.decode(broken, num_aus=1)
+
+
+def test_a_set_without_aus_is_a_set(tmp_path):
+    clip = records.clip_from_arrays(
+        np.zeros((1, plain.SIZE, plain.SIZE, 3), np.uint8),
+        clip_id="a",
+        subject="a",
+        occurrence_TA=np.zeros((1, 0), np.int8),
+        emotion=1,
+        valence_arousal_T2=np.zeros((1, 2), np.float32),
+    )
+    path = records.write_set(tmp_path / "s", {"train": [clip]}, aus=(), emotions=("a", "b"))
+    opened = records.open_set(path, verify=True)
+    assert opened.aus == () and opened.clip("train", 0).emotion == 1
+    tfds = pytest.importorskip("tensorflow_datasets")
+    row = tfds.builder_from_directory(str(path)).as_data_source(split="train")[0]
+    assert row["emotion"] == 1 and row["valence_arousal"].shape == (1, 2)
 
 
 def test_statistics_count_known_and_present_frames(small_set):

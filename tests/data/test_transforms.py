@@ -56,6 +56,44 @@ def test_zoom_magnifies_about_the_centre():
     assert abs(rows.mean() - 32) <= 0.5
 
 
+@pytest.mark.parametrize("size", [48, 96, 31])
+@pytest.mark.parametrize("seed", range(6))
+def test_landmarks_move_as_the_picture_does(seed, size):
+    """A blob drawn at a landmark is found again, its middle within a third of a pixel."""
+    rng = np.random.default_rng(seed)
+    options = replace(NO_AUGMENT, flip=0.5, zoom=(0.8, 1.3), shift=0.1, rotate=20.0)
+    drawn = transforms.draw(options if seed else NO_AUGMENT, rng)
+    landmarks = rng.uniform(30, 66, (1, 68, 2)).astype(np.float32)
+    moved = transforms.move(landmarks, drawn, source=96, size=size)
+    y, x = np.mgrid[:96, :96] + 0.5
+    for point in (0, 27, 45):
+        was = landmarks[0, transforms.MIRRORED_68[point] if drawn.flip else point]
+        blob = 255 * np.exp(-((x - was[0]) ** 2 + (y - was[1]) ** 2) / (2 * 4.0**2))
+        frame = np.repeat(blob.astype(np.uint8)[..., None], 3, axis=2)
+        seen = transforms.apply([frame], drawn, size=size, rng=rng)[0, ..., 0].astype(float)
+        where = np.mgrid[:size, :size][::-1] + 0.5
+        middle = (where * seen).sum((1, 2)) / seen.sum()
+        np.testing.assert_allclose(moved[0, point], middle, atol=0.35)
+    assert moved.dtype == np.float32
+
+
+def test_a_mirrored_face_has_its_points_in_order_again():
+    mirrored = transforms.MIRRORED_68
+    np.testing.assert_array_equal(mirrored[mirrored], np.arange(68))
+    pairs = {0: 16, 17: 26, 21: 22, 31: 35, 36: 45, 37: 44, 39: 42, 40: 47, 41: 46, 48: 54, 49: 53}
+    pairs |= {58: 56, 59: 55, 60: 64, 61: 63, 67: 65}
+    middle = (8, 27, 28, 29, 30, 33, 51, 57, 62, 66)
+    assert all(mirrored[i] == j for i, j in (pairs | {n: n for n in middle}).items())
+
+
+def test_what_is_unknown_stays_unknown():
+    drawn = transforms.draw(Augment(), np.random.default_rng(0))
+    unknown = np.full((2, 68, 2), np.nan, np.float32)
+    unknown[1] = 3.0
+    moved = transforms.move(unknown, drawn, source=48, size=24)
+    assert np.isnan(moved[0]).all() and not np.isnan(moved[1]).any()
+
+
 def test_shrinking_averages():
     """A one-pixel checkerboard is grey when halved; sampling points of it would alias."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
