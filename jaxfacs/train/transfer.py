@@ -51,6 +51,7 @@ def load(
     scaled otherwise, or if its head answers for other AUs or emotions.
     """
     config = experiment.init
+    _check_patterns(config)
     source = load_for_inference(config.source, step=parse_step(config.step), classes=True)
     _check_scaling(experiment, source)
     wanted = {path: leaf.shape for path, leaf in _leaves(plan.abstract).items()}
@@ -104,6 +105,23 @@ def _copied(tree: Any) -> Any:
     return jax.tree.map(jax.numpy.copy, tree)
 
 
+def _check_patterns(config: InitConfig) -> None:
+    named = {
+        "new": config.new,
+        "ignore": config.ignore,
+        "shared": config.shared,
+        "rename": tuple(pattern for pattern, _ in config.rename),
+    }
+    for field, patterns in named.items():
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UserError(
+                    f"init.{field} '{pattern}' is no regular expression ({error})"
+                ) from error
+
+
 def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and statistics by path; they never share one."""
     return {**paths(tree["params"]), **paths(tree["stats"])}
@@ -114,7 +132,12 @@ def _renamed(given: dict[str, Any], config: InitConfig) -> dict[str, Any]:
     for path, value in given.items():
         place = path
         for pattern, replacement in config.rename:
-            place = re.sub(pattern, replacement, place)
+            try:
+                place = re.sub(pattern, replacement, place)
+            except re.error as error:
+                raise UserError(
+                    f"init.rename cannot put '{replacement}' for '{pattern}' ({error})"
+                ) from error
         if place in renamed:
             raise UserError(f"init.rename gives two parameters of the source the place {place}")
         renamed[place] = value
