@@ -34,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("bench", "step"): ("jaxfacs.bench.step", "main", "one training step against PyTorch"),
     ("bench", "input"): ("jaxfacs.bench.input", "main", "the input pipeline, a plain decode"),
     ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
+    ("bench", "flow"): ("jaxfacs.bench.flow", "main", "optical flow against OpenCV's"),
     ("bench", "graph-memory"): ("jaxfacs.bench.graph_memory", "main", "memory of AU graphs"),
 }
 

@@ -70,8 +70,8 @@ def farneback_clip(
 ) -> jax.Array:
     """Returns the motion (N, T-1, H, W, 2) from each frame of a clip to its successor, float32.
 
-    As `farneback` of neighbours, but each frame is expanded once and not twice. Needs about 200
-    bytes of memory for each pixel of each pair at a time.
+    As `farneback` of neighbours, but each frame is expanded once and not twice. Needs about 250
+    bytes of memory for each pixel of one frame of each clip.
 
     Args:
       grey_NTHW: grey frames, 0..255; H and W must be known when compiling, N need not.
@@ -94,28 +94,41 @@ def farneback_clip(
         raise ValueError(f"pyr_scale {pyr_scale}, levels {levels}, poly_sigma {poly_sigma}")
     if min(winsize // 2, iterations, poly_n) < 1:
         raise ValueError(f"winsize {winsize}, iterations {iterations}, poly_n {poly_n}")
-    count, frames, height, width = grey_NTHW.shape
-    grey = lax.stop_gradient(grey_NTHW).astype(jnp.float32) - MID_GREY
-    grey = grey.reshape(-1, height, width)
+    height, width = grey_NTHW.shape[2:]
+    grey_TNHW = jnp.moveaxis(lax.stop_gradient(grey_NTHW).astype(jnp.float32) - MID_GREY, 1, 0)
+    pyramid = _pyramid(height, width, pyr_scale, levels)
     window = _window(winsize, gaussian=gaussian)
 
-    flow: Planes = ()
-    for size, blur in _pyramid(height, width, pyr_scale, levels):
-        if flow:
-            flow = tuple(_resized(plane, size) / pyr_scale for plane in flow)
-        else:
-            flow = (jnp.zeros((count * (frames - 1), *size), jnp.float32),) * 2
-        r = _expand(_shrunk(grey, size, blur), poly_n, poly_sigma)
-        r = r.reshape(count, frames, *size, 5)
-        r0 = jnp.moveaxis(r[:, :-1].reshape(-1, *size, 5), -1, 0)
-        r1 = r[:, 1:].reshape(-1, *size, 5)
+    def expand(grey_NHW: jax.Array) -> Planes:
+        return tuple(
+            _expand(_shrunk(grey_NHW, size, blur), poly_n, poly_sigma) for size, blur in pyramid
+        )
 
-        def iterate(flow: Planes, _: None, r0=r0, r1=r1) -> tuple[Planes, None]:
-            equations = _equations(r0, r1, flow)
-            return _solve(_filtered(_filtered(equations, 2, (window,))[0], 3, (window,))[0]), None
+    def follow(last: Planes, grey_NHW: jax.Array) -> tuple[Planes, jax.Array]:
+        now, flow = expand(grey_NHW), ()
+        for r0, r1 in zip(last, now, strict=True):
+            flow = _enlarged(flow, r0, pyr_scale)
+            r0_5NHW = jnp.moveaxis(r0, -1, 0)
 
-        flow, _ = lax.scan(iterate, flow, length=iterations)
-    return jnp.stack(flow, -1).reshape(count, frames - 1, height, width, 2)
+            def iterate(flow: Planes, _: None, r0=r0_5NHW, r1=r1) -> tuple[Planes, None]:
+                rows = _filtered(_equations(r0, r1, flow), 2, (window,))[0]
+                return _solve(_filtered(rows, 3, (window,))[0]), None
+
+            flow, _ = lax.scan(iterate, flow, length=iterations)
+        return now, jnp.stack(flow, -1)
+
+    # Frame by frame: what is worked on stays small, and each frame is expanded once.
+    _, flow_TNHW2 = lax.scan(follow, expand(grey_TNHW[0]), grey_TNHW[1:])
+    return jnp.moveaxis(flow_TNHW2, 0, 1)
+
+
+def _enlarged(flow: Planes, r_NHWx5: jax.Array, pyr_scale: float) -> Planes:
+    """The flow of the level above at this one's size; without one, none."""
+    if not flow:
+        return (jnp.zeros(r_NHWx5.shape[:3], jnp.float32),) * 2
+    return tuple(
+        _resized(plane, (r_NHWx5.shape[1], r_NHWx5.shape[2])) / pyr_scale for plane in flow
+    )
 
 
 def _pyramid(
