@@ -15,35 +15,43 @@ from jaxfacs.models import graph_au
 from jaxfacs.models.heads import graph_layers, open_graph
 from jaxfacs.models.heads.graph_edges import EdgeFeatures
 
-# backbone -> millions of parameters with 12 AUs, in stage 1 and 2; tensors; millions with 8 AUs.
-# The table of the published networks: shapes of the original code's state dicts.
+# backbone -> millions of parameters with 12 AUs, in stage 1 and 2; tensors; millions with 8 AUs;
+# all names of the state dict. The published networks: shapes of the original code's state dicts.
 COUNTS = {
-    "resnet18": ((11.478, 11.693), (119, 149), None),
-    "resnet50": ((28.254, 31.666), (218, 248), (27.197, 30.609)),
-    "resnet101": ((47.246, 50.658), (371, 401), None),
-    "swin_t": ((29.899, 31.820), (230, 260), None),
-    "swin_s": ((51.217, 53.137), (386, 416), None),
-    "swin_b": ((90.965, 94.377), (386, 416), (89.908, 93.320)),
+    "resnet18": ((11.478, 11.693), (119, 149), None, None),
+    "resnet50": ((28.254, 31.666), (218, 248), (27.197, 30.609), (419, 461)),
+    "resnet101": ((47.246, 50.658), (371, 401), None, None),
+    "swin_t": ((29.899, 31.820), (230, 260), None, None),
+    "swin_s": ((51.217, 53.137), (386, 416), None, None),
+    "swin_b": ((90.965, 94.377), (386, 416), (89.908, 93.320), (463, 505)),
 }
+# Names in a Swin-B's state dict that hold no weights: index tables of 24 blocks, 11 masks.
+SWIN_BUFFERS = 24 + 11
 NODES, CHANNELS, PLACES, BATCH = 4, 8, 9, 3
 
 
 def _sizes(name, **options):
+    """(millions of parameters, tensors, statistics)."""
     net = nnx.eval_shape(lambda: models.create(name, rngs=nnx.Rngs(0), **options))
-    _, params, _ = models.split(net)
+    _, params, stats = models.split(net)
     leaves = jax.tree.leaves(params)
-    return round(sum(leaf.size for leaf in leaves) / 1e6, 3), len(leaves)
+    millions = round(sum(leaf.size for leaf in leaves) / 1e6, 3)
+    return millions, len(leaves), len(jax.tree.leaves(stats))
 
 
 @pytest.mark.parametrize("stage", [1, 2])
 @pytest.mark.parametrize("backbone", COUNTS)
 def test_parameters_and_tensors_are_the_originals(backbone, stage):
-    millions, tensors, fewer = COUNTS[backbone]
-    found = _sizes("me_graphau", num_aus=12, backbone=backbone, stage=stage)
-    assert found == (millions[stage - 1], tensors[stage - 1])
+    millions, tensors, fewer, names = COUNTS[backbone]
+    options = {"backbone": backbone, "stage": stage}
+    *found, statistics = _sizes("me_graphau", num_aus=12, **options)
+    assert found == [millions[stage - 1], tensors[stage - 1]]
     if fewer is not None:
-        options = {"backbone": backbone, "stage": stage}
         assert _sizes("me_graphau", num_aus=8, **options)[0] == fewer[stage - 1]
+    if names is not None:
+        counters = statistics // 2  # num_batches_tracked, one a BatchNorm
+        buffers = SWIN_BUFFERS if backbone == "swin_b" else 0
+        assert tensors[stage - 1] + statistics + counters + buffers == names[stage - 1]
 
 
 def _edge_inputs():
