@@ -236,9 +236,11 @@ class _Load:
         occurrence_TA[~inside_T] = -1
         intensity_TA[~inside_T] = -1
         landmarks_T682 = _taken(clip.landmarks_T68x2, places_T, inside_T, (68, 2))
-        landmarks_T682 = transforms.move(
-            landmarks_T682, drawn, source=frames[0].shape[0], size=self.config.size
-        )
+        if clip.landmarks_T68x2 is not None:
+            side = frames[0].shape[0]
+            landmarks_T682 = transforms.move(
+                landmarks_T682, drawn, source=side, size=self.config.size
+            )
         return {
             "frames": transforms.apply(frames, drawn, size=self.config.size, rng=rng),
             "occurrence": occurrence_TA,

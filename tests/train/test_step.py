@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from jaxfacs.data.config import DataConfig
+from jaxfacs.errors import UserError
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.config import Experiment, LossConfig, ModelConfig, OptimConfig
-from jaxfacs.train.step import jit_predict_step, jit_train_step, labels_for
+from jaxfacs.train.labels import labels_for
+from jaxfacs.train.step import jit_predict_step, jit_train_step
 
 B, T, SIZE, A = 8, 4, 16, 3
 BASE = Experiment(
@@ -221,6 +223,38 @@ def test_predictions_come_as_rows_with_their_labels():
     assert rows["weight"].shape == (B * T,) and rows["predicted_emotion"].shape == (B, 2)
     np.testing.assert_array_equal(rows["occurrence"], make_batch()["occurrence_BTA"].reshape(-1, A))
     np.testing.assert_allclose(rows["predicted_emotion"].sum(-1), 1, rtol=1e-5)
+
+
+def test_affect_comes_as_rows_that_know_what_is_unknown():
+    model = dataclasses.replace(BASE.model, per_frame=True, occurrence=False, valence_arousal=True)
+    model = dataclasses.replace(model, intensity=False)
+    experiment = dataclasses.replace(BASE, model=model)
+    batch = make_batch()
+    affect = np.random.default_rng(1).uniform(-1, 1, (B, T, 2)).astype(np.float32)
+    affect[0] = np.nan
+    batch["valence_arousal_BT2"] = affect
+    plan, init = states.plan(
+        experiment, mesh=meshes.create(), aus=(), num_emotions=2, steps_per_epoch=5
+    )
+    state = init()
+    rows = jit_predict_step(plan, experiment)(state["params"], state["stats"], batch)
+    assert "probability" not in rows and rows["weight"].shape == (B * T,)
+    np.testing.assert_array_equal(rows["valence_arousal"], affect.reshape(-1, 2))
+    assert rows["predicted_valence_arousal"].shape == (B * T, 2)
+    step = jit_train_step(plan, experiment)
+    found = []
+    for _ in range(12):
+        state, metrics = step(state, batch)
+        found.append(float(metrics["loss_valence_arousal"]))
+    assert np.isfinite(found).all() and found[-1] < found[0]
+
+
+def test_nothing_to_train_is_refused():
+    silent = dataclasses.replace(
+        BASE.loss, occurrence_scale=0.0, intensity_scale=0.0, emotion_scale=0.0
+    )
+    with pytest.raises(UserError, match="nothing is trained: tiny answers emotion, intensity"):
+        take(dataclasses.replace(BASE, loss=silent))
 
 
 def test_bfloat16_computes_near_float32_and_keeps_float32_state():
