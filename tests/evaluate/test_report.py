@@ -94,6 +94,47 @@ def test_page_shows_the_table_and_its_pictures(tmp_path, arrays, extras):
         assert picture.shape[0] > 200 and picture.std() > 5
 
 
+def test_page_says_which_data_thresholds_were_tuned_on(tmp_path, arrays):
+    where = "tuned on validation, this very split"
+    content = report.write(tmp_path, aus=AUS, tuned_on=where, **arrays)
+    assert content["thresholds"] == where
+    assert f"Thresholds: {where}." in (tmp_path / "report.md").read_text()
+    assert report.write(tmp_path, aus=AUS, **arrays)["thresholds"] == "0.5, not tuned"
+
+
+def test_affect_and_emotions_make_a_report_without_aus(tmp_path, extras):
+    rng = np.random.default_rng(7)
+    truth = rng.uniform(-1, 1, (120, 2))
+    truth[:30, 0] = np.nan
+    said = np.clip(np.nan_to_num(truth) + rng.normal(0, 0.3, truth.shape), -1, 1)
+    emotions = {key: value for key, value in extras.items() if key.startswith("emotion")}
+    content = report.write(
+        tmp_path, valence_arousal_N2=truth, predicted_valence_arousal_N2=said, **emotions
+    )
+    assert content.keys() == {"format", "meta", "affect", "emotion"}
+    valence, arousal = content["affect"]["per_dimension"]
+    assert (valence["dimension"], valence["known"], arousal["known"]) == ("valence", 90, 120)
+    x, y = truth[30:, 0], said[30:, 0]
+    error = x - y
+    assert valence["mse"] == pytest.approx((error**2).mean())
+    assert valence["rmse"] == pytest.approx(np.sqrt((error**2).mean()))
+    assert valence["pcc"] == pytest.approx(np.corrcoef(x, y)[0, 1])
+    concordance = (
+        2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+    )
+    assert valence["ccc"] == pytest.approx(concordance)
+    mean = content["affect"]["mean"]["ccc"]
+    assert mean == {"value": pytest.approx((valence["ccc"] + arousal["ccc"]) / 2), "aus": 2}
+    page = (tmp_path / "report.md").read_text()
+    assert "## Valence and arousal" in page and "## Emotions" in page and "Occurrence" not in page
+    assert {*os.listdir(tmp_path)} == {"report.json", "report.md", "emotion_confusion.png"}
+
+
+def test_aus_without_their_predictions_are_refused(tmp_path, arrays):
+    with pytest.raises(ValueError, match="4 AUs without"):
+        report.write(tmp_path, aus=AUS, occurrence_NA=arrays["occurrence_NA"])
+
+
 def test_all_unknown_and_padded_labels_make_a_report(tmp_path, arrays):
     unknown = np.full_like(arrays["occurrence_NA"], -1)
     content = report.write(

@@ -234,7 +234,16 @@ def test_evaluate_writes_the_report_and_the_thresholds(copy_of, capsys):
     assert {"report.md", "pr_curves.png"} <= {p.name for p in folder.iterdir()}
     thresholds = json.loads((workdir / "evaluation/validation/60/thresholds.json").read_text())
     assert set(thresholds) == set(tiny.AUS)
+    assert report["thresholds"] == report["meta"]["thresholds"] == "tuned for F1 on validation"
     assert "mean AP" in capsys.readouterr().out
+
+
+def test_a_report_on_the_tuning_split_says_that_its_f1_is_too_high(copy_of):
+    workdir = copy_of()
+    words = ["evaluate", "--workdir", str(workdir), "--step", "60", "--split", "validation"]
+    assert cli.main(words) == 0
+    page = (workdir / "evaluation" / "validation" / "60" / "report.md").read_text()
+    assert "tuned for F1 on validation, the split reported here: the F1 is too high" in page
 
 
 def test_evaluate_finds_records_that_moved(copy_of, records, tmp_path, capsys):
