@@ -6,7 +6,7 @@ from jaxfacs.bench.timing import machine
 from jaxfacs.errors import UserError
 
 GIGABYTE = 1e9
-PLACES = 7  # height and width of the last map at 224 px
+STRIDE = 32  # of the backbones' last map: 7 x 7 places at 224 px
 
 
 def main(
@@ -36,24 +36,24 @@ def main(
         raise UserError("--nodes, --batch and --size must be at least 1")
     print(f"ME-GraphAU stage 2, {nodes} nodes, batch {batch}, {backbone} at {size} px, float32")
     print(machine("jax", "jaxlib", "flax"))
-    print(f"{'':<24}{'temporary':>12}{'state, input':>14}{'peak':>9}")
+    print(f"{'':<16}{'temporary':>12}{'state, input':>14}{'peak':>10}{'TFLOP':>8}")
     for part in ("head", "network") if whole else ("head",):
         for lean in (True, False):
-            temporary, given = step_memory(
+            temporary, given, flops = step_cost(
                 part, nodes=nodes, batch=batch, backbone=backbone, size=size, lean=lean
             )
             peak = temporary + given
             verdict = "fits" if peak <= budget_gb * GIGABYTE else "does not fit"
-            sizes = zip((temporary, given, peak), (12, 14, 9), strict=True)
+            sizes = zip((temporary, given, peak), (12, 14, 10), strict=True)
             row = "".join(f"{f'{value / GIGABYTE:.2f} GB':>{width}}" for value, width in sizes)
             label = f"{part}, {'lean' if lean else 'plain'}"
-            print(f"{label:<24}{row}  {verdict} {budget_gb:g} GB", flush=True)
+            print(f"{label:<16}{row}{flops / 1e12:>8.2f}  {verdict} {budget_gb:g} GB", flush=True)
 
 
-def step_memory(
+def step_cost(
     part: str, *, nodes: int, batch: int, backbone: str, size: int, lean: bool
-) -> tuple[int, int]:
-    """Bytes of temporaries, and of state and input, in one compiled training step.
+) -> tuple[int, int, float]:
+    """Bytes of temporaries, bytes of state and input, and FLOPs of one compiled training step.
 
     `part` is "network", or "head" for the head on a map that needs a gradient.
     """
@@ -79,7 +79,8 @@ def step_memory(
     net = nnx.eval_shape(make)
     graphdef, params, stats = models.split(net)
     channels = net.global_linear.fc.kernel.shape[0] if part == "head" else 3
-    shape = (batch, PLACES, PLACES, channels) if part == "head" else (batch, 1, size, size, 3)
+    places = -(-size // STRIDE)
+    shape = (batch, places, places, channels) if part == "head" else (batch, 1, size, size, 3)
     optimiser = optax.adamw(1e-4)
 
     def step(state, x, label_BA):
@@ -103,7 +104,9 @@ def step_memory(
     state = jax.eval_shape(lambda p, s: (p, s, optimiser.init(p)), params, stats)
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     label = jax.ShapeDtypeStruct((batch, nodes), jnp.int8)
-    found: Any = jax.jit(step, donate_argnums=0).lower(state, x, label).compile().memory_analysis()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, x, label).compile()
+    found: Any = compiled.memory_analysis()
     if found is None:
         raise UserError("this backend's compiler does not report memory; try JAX_PLATFORMS=cpu")
-    return found.temp_size_in_bytes, found.argument_size_in_bytes
+    flops = (compiled.cost_analysis() or {}).get("flops", float("nan"))
+    return found.temp_size_in_bytes, found.argument_size_in_bytes, flops

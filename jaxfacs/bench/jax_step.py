@@ -11,24 +11,27 @@ from flax import nnx
 from jaxfacs import models
 from jaxfacs.bench.floor import Work, work_of
 from jaxfacs.bench.timing import parse_clip
+from jaxfacs.facs import DATASET_AUS
 from jaxfacs.train import losses
 from jaxfacs.train.named_options import split
 
 LEARNING_RATE = 1e-3
 EDGE_SCALE = 0.05  # of ME-GraphAU's edge loss: ResNet-50 on BP4D
 
-# The AUs of networks that have a node or a map for each; the twelve of BP4D for all others.
-BP4D_AUS = tuple("1 2 4 6 7 10 12 14 15 17 23 24".split())
-AUS = {"scc": tuple("6 10 12 14 17".split())}
+# The AUs of networks that have a node or a map for each, where not the twelve of BP4D.
+AUS = {"scc": DATASET_AUS["bp4d_intensity"], "open_graphau": DATASET_AUS["opengraphau"]}
+# Flow that was computed before, behind the colours: both sides are timed without its computation.
+MORE_CHANNELS = {"two_stream": 10}
 
 Outputs = dict[str, jax.Array]
 
 
 def input_shape(model: str, clip: str, batch: int) -> tuple[int, ...]:
     """(B, T, H, W, C) of a step: `clip` if given, else the frames and size of the card."""
-    card = models.card(split(model)[0])
-    size = parse_clip(clip) if clip else (card.frames, card.size, card.size)
-    return (batch, *size, 3)
+    name = split(model)[0]
+    card, more = models.card(name), MORE_CHANNELS.get(name, 0)
+    size = parse_clip(clip) if clip else (1 if more else card.frames, card.size, card.size)
+    return (batch, *size, 3 + more)
 
 
 def network(model: str, *, num_aus: int, dtype: str = "float32") -> nnx.Module:
@@ -36,7 +39,7 @@ def network(model: str, *, num_aus: int, dtype: str = "float32") -> nnx.Module:
     name, options = split(model)
     given: dict[str, Any] = dict(options)
     if "aus" in models.options(name):
-        given["aus"] = AUS.get(name, BP4D_AUS)
+        given["aus"] = AUS.get(name, DATASET_AUS["bp4d"])
         num_aus = len(given["aus"])
     return models.create(name, rngs=nnx.Rngs(0), num_aus=num_aus, dtype=dtype, **given)
 

@@ -4,6 +4,7 @@ torchvision's own classes where it has them; else written here and in `torch_twi
 tables that ours are made from. A twin has our network's trainable parameters, no more and no less.
 """
 
+import inspect
 from collections.abc import Callable
 from importlib import util
 from typing import Any
@@ -26,13 +27,18 @@ def twin(name: str, *, num_aus: int, **options: Any) -> nn.Module | None:
     It maps (N, C, H, W), or (N, C, T, H, W) where ours takes clips, to logits (N, num_aus), or to a
     dict of our outputs' names.
     """
-    makers = _makers()
-    return makers[name](num_aus, **options) if name in makers else None
+    make = _makers().get(name)
+    if make is None:
+        return None
+    try:
+        inspect.signature(make).bind(num_aus, **options)
+    except TypeError:  # an option that is ours alone
+        return None
+    return make(num_aus, **options)
 
 
 def _makers() -> dict[str, Callable[..., nn.Module]]:
     from jaxfacs.bench import torch_twins_images as images
-    from jaxfacs.bench import torch_twins_systems as systems
 
     makers: dict[str, Callable[..., nn.Module]] = {
         "mobilenet3d_v1": _v1,
@@ -40,6 +46,7 @@ def _makers() -> dict[str, Callable[..., nn.Module]]:
         **images.MAKERS,
     }
     if util.find_spec("torchvision"):
+        from jaxfacs.bench import torch_twins_systems as systems
         from jaxfacs.bench import torch_twins_torchvision as published
 
         makers |= {**published.MAKERS, **systems.MAKERS}

@@ -13,12 +13,19 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
+def _shift_only(channels: int) -> nn.BatchNorm2d:
+    """TF-slim's BatchNorm before ReLU, which learns no scale."""
+    norm = _norm(channels)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
 class _Conv(nn.Sequential):
     """Convolution without bias, BatchNorm, ReLU; "same" padding of odd kernels."""
 
     def __init__(self, i: int, o: int, size: int, stride: int = 1):
         conv = nn.Conv2d(i, o, size, stride, size // 2, bias=False)
-        super().__init__(conv, _norm(o), nn.ReLU(inplace=True))
+        super().__init__(conv, _shift_only(o), nn.ReLU(inplace=True))
 
 
 def _separable(i: int, o: int, *, multiplier: int = 1, size: int = 3, stride: int = 1):
@@ -109,7 +116,7 @@ _INCEPTION_V2: tuple[tuple[int, tuple, str, int], ...] = (
 def _inception_v2(num_aus: int) -> nn.Module:
     stem = [
         _separable(3, 64, multiplier=8, size=7, stride=2),
-        *(_norm(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)),
+        *(_shift_only(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)),
         *(_Conv(64, 64, 1), _Conv(64, 192, 3), nn.MaxPool2d(3, 2, 1)),
     ]
     blocks = [_Inception(i, w, pool=pool, stride=s) for i, w, pool, s in _INCEPTION_V2]

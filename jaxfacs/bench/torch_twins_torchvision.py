@@ -21,6 +21,7 @@ MAKERS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": partial(_last_linear, "resnet50"),
     "resnet101": partial(_last_linear, "resnet101"),
     "vgg16": partial(_last_linear, "vgg16"),
+    "vgg_face": partial(_last_linear, "vgg16"),
     "mobilenet_v2": partial(_last_linear, "mobilenet_v2"),
     "swin_t": partial(_last_linear, "swin_t"),
     "swin_s": partial(_last_linear, "swin_s"),

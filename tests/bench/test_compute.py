@@ -36,7 +36,10 @@ def test_clip_must_be_three_numbers(text):
         parse_clip(text)
 
 
-@pytest.mark.parametrize("model", models.names())
+OTHERS = ("me_graphau:stage=1,backbone=swin_t", "open_graphau:stage=1", "scc:size=96")
+
+
+@pytest.mark.parametrize("model", sorted({*models.names(), *step.FAMILIES, *OTHERS}))
 def test_twin_has_our_parameters(model):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torchvision")
