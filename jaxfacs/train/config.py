@@ -170,7 +170,7 @@ class InitConfig:
     new: tuple[str, ...] = ()
     """what starts afresh, whatever the source has there"""
     ignore: tuple[str, ...] = ()
-    """what of the source is not wanted"""
+    """what of the source, renamed, is not wanted"""
     shared: tuple[str, ...] = ()
     """what under head/ is not about particular AUs or emotions, and so may be loaded though the
     source's lists are others"""

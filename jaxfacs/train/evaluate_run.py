@@ -35,7 +35,10 @@ def evaluate_run(
     """Writes the report of a checkpoint on `split`; returns its folder and a line about it."""
     trained = checkpoint.load_for_inference(workdir, step=step)
     experiment = trained.experiment
-    if source and open_set(source).digest == trained.manifest["data"]["digest"]:
+    converted = "converted" in trained.manifest  # they have no records of their own
+    if converted and not source:
+        raise UserError(f"{workdir} holds converted weights; give --source RECORDS to measure on")
+    if source and (converted or open_set(source).digest == trained.manifest["data"]["digest"]):
         experiment, source = _reading(experiment, source, trained), ""  # the same records, moved
     tuning = experiment.data.validation_split
     own = predictions(trained, experiment, tuning)

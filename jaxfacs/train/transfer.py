@@ -23,7 +23,7 @@ from jaxfacs.train.paths import map_paths, paths
 from jaxfacs.train.state import Plan, State
 
 LISTED = 10
-HEAD = "head/"
+HEAD = re.compile(r"(^|/)head/")
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _check_answers(
     heads = [
         path
         for path in loaded
-        if path.startswith(HEAD) and not any(re.search(p, path) for p in config.shared)
+        if HEAD.search(path) and not any(re.search(p, path) for p in config.shared)
     ]
     if heads and not (same_aus and same_emotions):
         what = "AUs" if not same_aus else "emotions"

@@ -111,6 +111,8 @@ def test_what_was_done_is_told(clip_weights, tmp_path, capsys):
     assert f"{len(state)} tensors" in out and "answers AU 1 2 4 L12 25" in out
     assert "licence: ours" in out and "jaxfacs export --workdir" in out
     assert load_for_inference(tmp_path / "w").aus == tuple(LABELS.split())
+    assert main(["evaluate", "--workdir", str(tmp_path / "w")]) == 2
+    assert "holds converted weights; give --source RECORDS" in capsys.readouterr().err
 
 
 def test_weights_of_classes_are_not_taken_for_aus(clip_weights, tmp_path, capsys):
