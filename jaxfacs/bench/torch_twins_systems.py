@@ -134,19 +134,21 @@ class _GraphAU(nn.Module):
         tokens = self.face(self.backbone(x).flatten(2).transpose(1, 2))
         places = torch.stack([node(tokens) for node in self.nodes], 1)
         v = places.mean(2)
+        answers = {}
         if self.stage == 1:
             v = self.knn(v)
         else:
             e = self.edges(places, tokens)
             for layer in self.gated:
                 v, e = layer(v, e)
+            answers = {} if self.sided else {"edge": self.kind(e)}
         unit = F.normalize(v, dim=-1)
         p = (unit * F.normalize(F.relu(self.sc), dim=-1)).sum(-1)
         if self.sided:
             ofsides = unit[:, [m for m in self.sided for _ in range(2)]]
             sides = (ofsides * F.normalize(F.relu(self.sides), dim=-1)).sum(-1)
             return {"probability": torch.cat([p, sides], 1)}
-        return {"probability": p} | ({"edge": self.kind(e)} if self.stage == 2 else {})
+        return {"probability": p, **answers}
 
 
 def _me_graphau(
