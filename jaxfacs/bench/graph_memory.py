@@ -73,7 +73,7 @@ def step_cost(
 
     def run(module: Any, x: jax.Array) -> dict[str, jax.Array]:
         if part == "network":
-            return module(x, train=True)
+            return module(x, train=True, dropout_key=jax.random.key(0))  # Swin's drop path
         return module({"map": x}, train=True, dropout_key=None)
 
     net = nnx.eval_shape(make)

@@ -57,6 +57,7 @@ def me_graphau(
     neighbors: int = 4,
     metric: str = "dots",
     lean: bool = True,
+    drop_path: float = -1.0,
     per_frame: bool = False,
     frozen: bool = False,
     frozen_bn: bool = False,
@@ -73,6 +74,7 @@ def me_graphau(
         weights.
       neighbors: K of stage 1's graph; 4 for BP4D, 3 for DISFA.
       metric: of stage 1's graph: dots, cosine or l1.
+      drop_path: of a Swin; -1 is the size's own.
       lean: edges without the tensor (B, N^2, D, C); False is the form of the paper.
       per_frame: one answer a frame; else the map is averaged over time first.
       frozen, frozen_bn: of the backbone.
@@ -82,7 +84,7 @@ def me_graphau(
         raise UserError(f"me_graphau: {len(aus)} AUs {' '.join(aus)} for num_aus {num_aus}")
     if num_aus < 1:
         raise UserError(f"me_graphau: num_aus {num_aus} must be 1 or more")
-    body = _body("me_graphau", backbone, dtype, frozen_bn, per_frame, rngs)
+    body = _body("me_graphau", backbone, drop_path, dtype, frozen_bn, per_frame, rngs)
     channels = body.taps["map"]
     head = MeGraphHead(
         channels,
@@ -108,6 +110,7 @@ def open_graphau(
     neighbors: int = 4,
     metric: str = "dots",
     lean: bool = True,
+    drop_path: float = -1.0,
     per_frame: bool = False,
     frozen: bool = False,
     frozen_bn: bool = False,
@@ -124,7 +127,7 @@ def open_graphau(
             f"open_graphau answers for its own AUs: expected {' '.join(open_graph.AUS)}, found "
             f"{found}; set data.aus to them"
         )
-    body = _body("open_graphau", backbone, dtype, frozen_bn, per_frame, rngs)
+    body = _body("open_graphau", backbone, drop_path, dtype, frozen_bn, per_frame, rngs)
     channels = body.taps["map"]
     head = OpenGraphHead(
         channels,
@@ -139,10 +142,17 @@ def open_graphau(
 
 
 def _body(
-    name: str, backbone: str, dtype: Any, frozen_bn: bool, per_frame: bool, rngs: nnx.Rngs
+    name: str,
+    backbone: str,
+    drop_path: float,
+    dtype: Any,
+    frozen_bn: bool,
+    per_frame: bool,
+    rngs: nnx.Rngs,
 ) -> Any:
+    own = {"drop_path": drop_path} if drop_path >= 0 else {}
     body = create_backbone(
-        backbone, dtype=dtype, frozen_bn=frozen_bn, per_frame=per_frame, rngs=rngs
+        backbone, dtype=dtype, frozen_bn=frozen_bn, per_frame=per_frame, rngs=rngs, **own
     )
     if "map" not in body.taps:
         raise UserError(

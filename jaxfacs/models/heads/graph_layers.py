@@ -61,9 +61,9 @@ def cosine(nodes_BNC: jax.Array, weights_NC: jax.Array) -> jax.Array:
     return jnp.sum(unit(nodes_BNC) * unit(jax.nn.relu(weights_NC))[None], -1)
 
 
-def pictures(map: jax.Array) -> jax.Array:
+def pictures(x: jax.Array) -> jax.Array:
     """Maps (B, T, h, w, C) or (B, h, w, C) as pictures (N, h, w, C)."""
-    return map.reshape(-1, *map.shape[-3:])
+    return x.reshape(-1, *x.shape[-3:])
 
 
 def tokens(map_BHWC: jax.Array) -> jax.Array:
