@@ -186,7 +186,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     """Which AUs were lost, and what could not be judged."""
     told = [f"lost: AU {', '.join(found['lost'])}" if found["lost"] else "no AU was lost"]
     if found["unjudged"]:
-        told.append(f"not to be judged: AU {', '.join(found['unjudged'])}")
+        told.append(f"not above chance before, or not measured: AU {', '.join(found['unjudged'])}")
     if not found["same_labels"]:
         told.append("the networks answer for other frames, so their labels are not the same")
     return "; ".join(told)
@@ -239,11 +239,11 @@ def draw(path: str | os.PathLike[str], found: Mapping[str, Any]) -> None:
         if key == "average_precision":
             chance = [row["after"]["chance_ap"] for row in rows]
             axes.hlines(chance, at - 0.4, at + 0.4, color=COLOURS["chance"], lw=1, label="chance")
-            axes.legend(fontsize=7, ncols=3, loc="upper right")
+            axes.legend(fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         axes.set_xticks(at, [row["au"] for row in rows], fontsize=7)
         axes.set_ylabel(MEASURES[key], fontsize=8)
         axes.tick_params(axis="y", labelsize=7)
-        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.0)
+        axes.set(xlim=(-0.6, len(rows) - 0.4), ylim=(min(0.0, axes.get_ylim()[0]), 1.02))
     figure.supxlabel("AU", fontsize=8)
     figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
 
