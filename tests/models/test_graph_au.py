@@ -1,6 +1,6 @@
 """ME-GraphAU and OpenGraphAU: counts, the lean edges against the plain ones, graphs, errors.
 
-Numbers against the original code: tests/parity/test_graph_au.py.
+Numbers against the original code: tests/parity/test_graph_au_parity.py.
 """
 
 import jax
