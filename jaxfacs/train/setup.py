@@ -93,6 +93,7 @@ def start(
     for split in (config.train_split, config.validation_split):
         records.require_split(split)
     check_centre(experiment, records)
+    check_emotions(experiment, records)
     mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
     aus = network_aus(experiment, records)
@@ -184,6 +185,14 @@ def check_centre(experiment: Experiment, records: RecordSet) -> None:
             f"clips of {config.frames} frames, stride {config.stride}, take the label of frame "
             f"{centre}; the longest record of {records.path} has {records.frames} frames; lower "
             "--data.frames"
+        )
+
+
+def check_emotions(experiment: Experiment, records: RecordSet) -> None:
+    """Refuses to learn emotions from records that name none."""
+    if experiment.model.emotion and not records.emotions:
+        raise UserError(
+            f"{records.path} names no emotions; give records that do, or --model.emotion False"
         )
 
 

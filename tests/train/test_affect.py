@@ -146,6 +146,26 @@ def test_the_bundle_answers_any_batch(run):
         assert answered["emotion"].argmax(-1).tolist() == [0, 1, 1]
 
 
+def test_emotions_that_no_record_names_are_refused(tmp_path, capfd):
+    from jaxfacs.data.records import clip_from_arrays, write_set
+
+    frames = np.zeros((1, 16, 16, 3), np.uint8)
+    labels = {"occurrence_TA": np.zeros((1, 0), np.int8)}
+    clips = {
+        split: [clip_from_arrays(frames, clip_id=split, subject=split, **labels)]
+        for split in ("train", "validation")
+    }
+    source = write_set(tmp_path / "records", clips, aus=())
+    text = CONFIG.replace("RECORDS", str(source)).replace("ANSWERS", "emotion=True")
+    (tmp_path / "config.py").write_text(text)
+    words = ["train", str(tmp_path / "config.py"), "--workdir", str(tmp_path / "run")]
+    assert cli.main(words) == 2
+    assert "names no emotions" in capfd.readouterr().err
+    balanced = [*words, "--model.valence-arousal", "True", "--model.emotion", "False"]
+    assert cli.main([*balanced, "--data.balance", "0.5"]) == 2
+    assert "these records have none" in capfd.readouterr().err
+
+
 def test_asking_for_nothing_is_refused(records, tmp_path, capfd):
     text = CONFIG.replace("RECORDS", str(records)).replace(", ANSWERS", "")
     (tmp_path / "config.py").write_text(text.replace("tiny", "mobilenet3d_v1", 1))
