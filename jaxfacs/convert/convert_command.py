@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from jaxfacs.facs import DATASET_AUS, CodeError, split_label
 
 CARD_JSON, CARD_MD = "weights.json", "WEIGHTS.md"
 LISTED = 10
+LARGE = 100_000_000  # bytes of a file that takes long enough to say so
 
 
 def convert(
@@ -55,6 +57,9 @@ def convert(
 
     _check_new(workdir)
     network, options = split(name)
+    if weights.is_file() and weights.stat().st_size > LARGE:
+        megabytes = weights.stat().st_size / 1e6
+        print(f"reading {weights} ({megabytes:.0f} MB)", file=sys.stderr, flush=True)
     read = files.read(weights)
     converted = convert_weights(network, read.tensors, form=form, **options)
     release = find(network, converted.form)
