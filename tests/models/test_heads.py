@@ -39,6 +39,16 @@ def make(name: str, **options):
     return HEADS[name](TAPS, rngs=nnx.Rngs(0), **{**given, "dropout": 0.0, **options})
 
 
+def answer(head, seen, *, train=False, form=False):
+    """What the head says, or (`form`) only the shapes of it: nothing is compiled then."""
+    graphdef, state = nnx.split(head)
+
+    def run(state, seen):
+        return nnx.merge(graphdef, state, copy=True)(seen, train=train, dropout_key=None)
+
+    return jax.eval_shape(run, state, seen) if form else jax.jit(run)(state, seen)
+
+
 def shapes(outputs) -> dict:
     return {name: tuple(value.shape) for name, value in outputs.items() if name != "ordinal"}
 
@@ -46,7 +56,7 @@ def shapes(outputs) -> dict:
 @pytest.mark.parametrize("name", GENERIC)
 @pytest.mark.parametrize("leading", [(2,), (2, 3)])
 def test_answers_have_their_shapes_and_ranges(name, leading):
-    outputs = make(name)(taps(*leading), train=False, dropout_key=None)
+    outputs = answer(make(name), taps(*leading))
     assert shapes(outputs) == {
         "occurrence": (*leading, A),
         "intensity": (*leading, A),
@@ -61,7 +71,7 @@ def test_answers_have_their_shapes_and_ranges(name, leading):
 @pytest.mark.parametrize("name", GENERIC)
 def test_networks_without_aus_answer_emotion_and_affect_alone(name):
     head = make(name, num_aus=0, intensity=False)
-    outputs = head(taps(2, 3), train=True, dropout_key=None)
+    outputs = answer(head, taps(2, 3), train=True, form=True)
     assert shapes(outputs) == {"emotion": (2, E), "valence_arousal": (2, 3, 2)}
     with pytest.raises(UserError, match="asked for nothing"):
         make(name, num_aus=0, num_emotions=0, valence_arousal=False)
@@ -71,7 +81,7 @@ def test_networks_without_aus_answer_emotion_and_affect_alone(name):
 def test_only_what_is_asked_for_is_answered(name):
     intensity = name in ("joint", "ordinal")  # these learn AUs from it
     head = make(name, num_emotions=0, valence_arousal=False, intensity=intensity)
-    outputs = head(taps(2), train=False, dropout_key=None)
+    outputs = answer(head, taps(2), form=True)
     assert shapes(outputs).keys() == {"occurrence"} | ({"intensity"} if intensity else set())
     if intensity:
         with pytest.raises(UserError, match=r"--model\.intensity True"):
@@ -166,7 +176,7 @@ def test_every_head_learns_what_is_there(name):
 def test_thresholds_rise_whatever_the_parameters_are():
     head = make("ordinal")
     head.gaps[...] = jnp.asarray(RNG.normal(0, 20, head.gaps.shape), jnp.float32)
-    outputs = head(taps(4), train=False, dropout_key=None)
+    outputs = answer(head, taps(4))
     assert outputs["ordinal"].shape == (4, A, 5)
     assert (jnp.diff(outputs["ordinal"], axis=-1) <= 0).all()
     expected = (1 / (1 + np.exp(-np.asarray(outputs["ordinal"], np.float64)))).sum(-1)
@@ -245,7 +255,7 @@ def test_a_head_that_cannot_answer_affect_says_so(monkeypatch):
 def test_knn_graph_takes_fewer_aus_than_neighbours():
     head = make("knn_graph", num_aus=2)
     assert isinstance(head, KnnGraphHead)
-    assert head(taps(3), train=True, dropout_key=None)["occurrence"].shape == (3, 2)
+    assert answer(head, taps(3), train=True, form=True)["occurrence"].shape == (3, 2)
 
 
 # Attention
@@ -254,8 +264,8 @@ def test_knn_graph_takes_fewer_aus_than_neighbours():
 def test_attention_takes_maps_of_any_size_and_looks_at_all_of_it():
     head = make("attention")
     assert isinstance(head, AttentionHead)
-    for size in (1, 2, 7):
-        weight, seen = head.look(taps(2, size=size)["map"])
+    for size in (1, 7):
+        weight, seen = jax.jit(head.look)(taps(2, size=size)["map"])
         assert weight.shape == (2, A + 1, 4, size, size) and seen.shape == (2, A + 1, 128)
         np.testing.assert_allclose(weight.sum((-2, -1)), 1.0, rtol=1e-5)
 
