@@ -77,8 +77,6 @@ class OneVsAll(nnx.Module):
         stacked = (nnx.to_pure_dict(params), nnx.to_pure_dict(stats), keys)
         if self.chunk:
             outputs, stats = jax.lax.map(jax.checkpoint(one), stacked, batch_size=self.chunk)
-        elif self.trunk is None and jax.default_backend() == "cpu":
-            outputs, stats = jax.lax.map(one, stacked)  # a batch of convolutions is one in groups
         else:
             outputs, stats = jax.vmap(one)(stacked)
         nnx.update(self.bank, stats)
@@ -130,9 +128,8 @@ def one_vs_all(
       tap: with a trunk, which of its taps the networks read; "" is fc6 where there is one, else
         `features`.
       hidden: with a trunk, width of fc7: 512 in the paper's table, 4096 in the authors' code.
-      chunk: how many networks run at a time; 0 is all in one batch, but whole networks on a CPU
-        one after the other, where XLA's convolutions in groups are tens of times slower. A number
-        bounds the memory to that of so many; they are run forward again in the backward pass.
+      chunk: how many networks run at a time; 0 is all in one batch. A number bounds the memory to
+        that of so many, for a third more work: they are run forward again in the backward pass.
       form, fc7, fc_dropout: of AlexNet; "", 0 and -1 are the backbone's own.
       dropout: before the last layer, and with a trunk before fc7 as well.
       frozen: every network's backbone stays as it is.
