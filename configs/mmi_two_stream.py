@@ -14,7 +14,7 @@ Figures: fig. 5 to 7 only, as plots.
 Not reproduced: MMI may not be passed on. Theirs trains each stream alone and averages afterwards;
 here both are trained at once, the spatial one above its frozen fc6 from ImageNet's weights, the
 temporal one from scratch; both have the last layers of table 1. Rate, batch size and length are
-ours, as in configs/mmi_flow_stream.py.
+ours: SGD with momentum 0.9, 1e-2 falling to 0 over 20 epochs, batch 64.
 """
 
 import dataclasses

@@ -53,6 +53,10 @@ class Plan:
     abstract: State
 
 
+# Option of a network -> the parameters that it keeps as they are.
+_KEPT = {"frozen": r"^((spatial|bank)/)?backbone/", "shared_trunk": "^trunk/"}
+
+
 def create_module(
     config: ModelConfig,
     *,
@@ -78,6 +82,8 @@ def create_module(
     }
     given |= {"num_emotions": num_emotions} if config.emotion else {}
     given |= {"aus": tuple(aus)} if "aus" in known else {}  # networks with a node or map for each
+    if "normalisation" in known:  # networks that need the pixels back, for optical flow
+        given["normalisation"] = config.normalisation
     for name in ("backbone", "head"):  # "" is the network's own
         if not given.get(name):
             given.pop(name, None)
@@ -92,12 +98,13 @@ def create_module(
 
 
 def frozen_patterns(experiment: Experiment) -> tuple[str, ...]:
-    """What never moves: `optim.frozen`, and a backbone that the network was told to freeze.
+    """What never moves: `optim.frozen`, and what the network was told to keep as it is.
 
-    Such a backbone has no gradient, but weight decay would still shrink it.
+    That part has no gradient, but weight decay would still shrink it.
     """
-    whole = ("^backbone/",) if experiment.model.options.get("frozen") else ()
-    return (*experiment.optim.frozen, *whole)
+    options = experiment.model.options
+    kept = tuple(pattern for option, pattern in _KEPT.items() if options.get(option))
+    return (*experiment.optim.frozen, *kept)
 
 
 def import_network(config: ModelConfig) -> None:

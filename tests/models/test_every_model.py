@@ -15,8 +15,15 @@ from jaxfacs import models
 
 BATCH, NUM_AUS = 2, 3
 FRAMES, SIZE = 1, 32
+# Each program runs once: not optimising them halves the time of this file.
+QUICKLY = {"xla_backend_optimization_level": 0}
 # Networks that see more, or answer for AUs of their own: (frames, size, options).
 SPECIAL: dict[str, tuple[int, int, dict]] = {
+    "alexnet": (1, 63, {"fc7": 16}),
+    "inception_v3": (1, 75, {}),
+    "vgg16": (1, 32, {"top": "pool"}),
+    "vgg_face": (1, 32, {"top": "pool"}),
+    "xception": (1, 71, {}),
     "me_graphau": (1, 64, {"backbone": "resnet18"}),  # a map of one place has no attention
     "open_graphau": (1, 64, {"backbone": "resnet18", "num_aus": 41}),
     "two_stream": (2, 55, {"fc7": 16}),
@@ -54,9 +61,9 @@ def test_forward_backward_export(name):
         )
         return sum(jnp.square(v.astype(jnp.float32)).mean() for v in outputs.values()), new
 
-    (value, new_stats), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-        params, stats, x_BTHWC
-    )
+    (value, new_stats), gradients = jax.jit(
+        jax.value_and_grad(loss, has_aux=True), compiler_options=QUICKLY
+    )(params, stats, x_BTHWC)
     assert np.isfinite(value)
     assert jax.tree.structure(new_stats) == jax.tree.structure(stats)
     norms = [float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients)]
@@ -68,7 +75,7 @@ def test_forward_backward_export(name):
     def answer(params, stats, x):
         return models.apply(graphdef, params, stats, x, train=False)[0]
 
-    direct = jax.jit(answer)(params, stats, x_BTHWC)
+    direct = jax.jit(answer, compiler_options=QUICKLY)(params, stats, x_BTHWC)
     answered = direct.get("occurrence", direct.get("probability"))
     assert answered.shape[0] == BATCH and answered.shape[-1] == num_aus
     (batch,) = export.symbolic_shape("b")
