@@ -360,6 +360,8 @@ def _graph_backbone(shapes: Shapes) -> Mapping[str, str]:
     if patches is not None and "backbone.layers.0.blocks.0.norm1.weight" in shapes:
         deep = "backbone.layers.2.blocks.6.norm1.weight" in shapes
         return {"backbone": "swin_b" if patches[0] == 128 else "swin_s" if deep else "swin_t"}
+    if "backbone.encoder.patch_embed.proj.weight" in shapes:
+        return {"backbone": "vit_b"}
     if "backbone.layer1.0.conv1.weight" in shapes:
         if "backbone.layer1.0.conv3.weight" not in shapes:
             return {"backbone": "resnet18"}

@@ -41,8 +41,8 @@ _OPEN_GRAPHAU = Card(
 
 
 def node_width(backbone: str, channels: int) -> int:
-    """C, channels of nodes and edges: half of a Swin's, a quarter of any other's, made even."""
-    share = 2 if backbone.startswith("swin") else 4
+    """C, channels of nodes and edges: half of a transformer's, a quarter of others', made even."""
+    share = 2 if backbone.startswith(("swin", "vit")) else 4
     return max(2, channels // share // 2 * 2)
 
 
@@ -68,8 +68,8 @@ def me_graphau(
     Args:
       num_aus: nodes, one an AU; 12 in the BP4D weights, 8 in DISFA's.
       aus: their labels, if they are to be checked against `num_aus`.
-      backbone: resnet18, resnet50, resnet101, swin_t, swin_s and swin_b are the paper's; any other
-        with a `map` works.
+      backbone: resnet18, resnet50, resnet101, swin_t, swin_s and swin_b are the paper's, vit_b is
+        OpenGraphAU's masked autoencoder; any other with a `map` works.
       stage: 1 (ANFL) answers `probability`; 2 (MEFL) also `edge`, and starts from stage 1's
         weights.
       neighbors: K of stage 1's graph; 4 for BP4D, 3 for DISFA.

@@ -65,6 +65,12 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
                 evaluated = step
                 this.writer.write(step, "validation", results)
                 tell(_evaluation_line(step, results))
+                if experiment.checkpoint.metric not in results:
+                    measured = ", ".join(sorted(results)[:8])
+                    tell(
+                        f"no checkpoint is best: checkpoint.metric {experiment.checkpoint.metric} "
+                        f"is not measured of this network; measured are {measured}, ..."
+                    )
 
         # A step that was measured is always saved, so that the best one is there to be kept.
         due = step % experiment.checkpoint.every == 0 or results is not None

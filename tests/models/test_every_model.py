@@ -23,6 +23,7 @@ SPECIAL: dict[str, tuple[int, int, dict]] = {
     "inception_v3": (1, 75, {}),
     "vgg16": (1, 32, {"top": "pool"}),
     "vgg_face": (1, 32, {"top": "pool"}),
+    "vit_b": (1, 32, {"depth": 2}),
     "xception": (1, 71, {}),
     "me_graphau": (1, 64, {"backbone": "resnet18"}),  # a map of one place has no attention
     "open_graphau": (1, 64, {"backbone": "resnet18", "num_aus": 41}),

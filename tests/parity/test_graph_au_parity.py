@@ -19,6 +19,8 @@ ANSWERS = [
     "me_graphau_2_swin_b",
     "open_graphau_1_resnet50",
     "open_graphau_2_resnet50",
+    "open_graphau_1_vit_b",
+    "open_graphau_2_vit_b",
 ]
 SIZE = 224
 STEP = (4, 128, 128, 3)

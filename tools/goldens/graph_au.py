@@ -34,7 +34,10 @@ BACKBONES = {
     "resnet18": "resnet18",
     "resnet50": "resnet50",
     "swin_b": "swin_transformer_base",
+    "vit_b": "mae_base_patch16",
 }
+# What a module calls to make a backbone, where it is not the backbone's name.
+MAKERS = {"vit_b": "pretrain_mae_base_patch16_224"}
 # (file, repository, module, backbone)
 ANSWERS = (
     ("me_graphau_1_resnet50", "me", "ANFL", "resnet50"),
@@ -43,6 +46,8 @@ ANSWERS = (
     ("me_graphau_2_swin_b", "me", "MEFL", "swin_b"),
     ("open_graphau_1_resnet50", "open", "ANFL", "resnet50"),
     ("open_graphau_2_resnet50", "open", "MEFL", "resnet50"),
+    ("open_graphau_1_vit_b", "mae", "ANFL", "vit_b"),
+    ("open_graphau_2_vit_b", "mae", "MEFL", "vit_b"),
 )
 # The step: batch 4 of 128 px leaves every BatchNorm 64 values or more.
 STEP_BATCH, STEP_SIZE, EDGE_WEIGHT = 4, 128, 0.05
@@ -66,8 +71,9 @@ def original(repository: Path, module: str, backbone: str, **options):
     with mock.patch.object(sys, "path", [str(repository), *sys.path]):
         source = importlib.import_module(f"model.{module}")
     name = BACKBONES[backbone]
-    make = functools.partial(getattr(source, name), pretrained=False)
-    with mock.patch.object(source, name, make):
+    maker = MAKERS.get(backbone, name)
+    make = functools.partial(getattr(source, maker), pretrained=False)
+    with mock.patch.object(source, maker, lambda **_: make()):
         net = source.MEFARG(backbone=name, **options)
     skipped = ("num_batches_tracked", "relative_position_index", "attn_mask")
     tensors = {k: v for k, v in net.state_dict().items() if not k.endswith(skipped)}
@@ -77,7 +83,7 @@ def original(repository: Path, module: str, backbone: str, **options):
     net = net.double()
     if module == "MEFL":
         gnn = net.head.gnn
-        wrap = (lambda matrix: matrix) if "open" in repository.name else OnCpu
+        wrap = (lambda matrix: matrix) if "open" in repository.name.lower() else OnCpu
         gnn.start, gnn.end = wrap(gnn.start.double()), wrap(gnn.end.double())
     return net, shapes
 
@@ -193,6 +199,7 @@ def write_step(repository: Path) -> None:
 def main() -> None:
     """Writes all files."""
     repositories = {"me": Path(sys.argv[1]), "open": Path(sys.argv[2])}
+    repositories["mae"] = repositories["me"] / "OpenGraphAU"  # a later copy, with one backbone more
     for name, which, module, backbone in ANSWERS:
         options = {"num_classes": NUM_AUS} if which == "me" else {}
         write_answers(name, repositories[which], module, backbone, **options)

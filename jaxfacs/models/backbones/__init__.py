@@ -9,6 +9,7 @@ from jaxfacs.models.backbones import (
     resnet,
     swin,
     vgg,
+    vit,
     xception,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "resnet",
     "swin",
     "vgg",
+    "vit",
     "xception",
 ]
