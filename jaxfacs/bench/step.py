@@ -34,7 +34,7 @@ FAMILIES = (
     "open_graphau:stage=2",
     "scc",
     "two_stream",
-    "one_vs_all:backbone=resnet18,chunk=1",
+    "one_vs_all:backbone=resnet18",
 )
 
 
