@@ -17,7 +17,9 @@ BATCH = 2
         ("swin_t", (224, 224)),
         ("swin_t", (199, 90)),  # windows, merging and shifts all need padding here
         pytest.param("swin_s", (224, 224), marks=pytest.mark.slow),
+        pytest.param("swin_s", (199, 90), marks=pytest.mark.slow),
         pytest.param("swin_b", (224, 224), marks=pytest.mark.slow),
+        pytest.param("swin_b", (199, 90), marks=pytest.mark.slow),
     ],
 )
 def test_torchvision(name, size):

@@ -3,8 +3,8 @@
     python tools/goldens/swin.py ME_GRAPHAU
 
 ME_GRAPHAU is a copy of https://github.com/CVI-SZU/ME-GraphAU, whose Swin is Microsoft's; it needs
-timm. The others are torchvision's: T at 224 px and at a size where windows, merging and shifts all
-need padding, S and B at 224 px. Everything is in inference, in float64, with weights drawn by name.
+timm. The others are torchvision's, at 224 px and at a size where windows, merging and shifts all
+need padding. Everything is in inference, in float64, with weights drawn by name.
 A file holds names and shapes of the state dict, logits, and the mean of the third stage's map; the
 one of ME-GraphAU, which has no classifier, the mean of its tokens and a projection of each.
 """
@@ -20,7 +20,7 @@ from drawn import draw, draw_input, draw_state, pack_shapes
 
 FOLDER = Path(__file__).parents[2] / "tests" / "golden"
 BATCH = 2
-SIZES = {"swin_t": ((224, 224), (199, 90)), "swin_s": ((224, 224),), "swin_b": ((224, 224),)}
+SIZES = dict.fromkeys(("swin_t", "swin_s", "swin_b"), ((224, 224), (199, 90)))
 CLASSES = 10
 BUFFERS = ("relative_position_index", "attn_mask")
 
