@@ -59,6 +59,8 @@ class RecordSet:
       splits: split -> number of clips.
       subjects: split -> names of its subjects.
       subject_names: all subjects, sorted; batches give places in this list.
+      attributes: the names of the columns of `Clip.attributes_TK`.
+      people: sets with the same word share their people (see `writer.SetInfo`).
       crop: how faces were cut out; prediction does the same.
       digest: sha256 over label lists and shards: two sets with the same digest are the same.
       card: labels.json whole.
@@ -76,6 +78,8 @@ class RecordSet:
     crop: Mapping[str, Any]
     digest: str
     card: Mapping[str, Any]
+    attributes: tuple[str, ...] = ()
+    people: str = ""
 
     def require_split(self, split: str) -> str:
         """`split`, or UserError naming those that exist."""
@@ -172,6 +176,8 @@ def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:
         crop=card["crop"],
         digest=card["digest"],
         card=card,
+        attributes=tuple(card.get("attributes", ())),  # sets of an earlier jaxfacs have none
+        people=card.get("people", ""),
     )
 
 

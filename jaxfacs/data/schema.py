@@ -11,7 +11,8 @@ from jaxfacs.data import example
 # Written into every set; a reader refuses a newer one. Raise it when the meaning of a field moves.
 FORMAT_VERSION = 1
 
-# feature name -> (dtype, shape of one record; "T" its frames, "A" the labels).
+# feature name -> (dtype, shape of one record; "T" its frames, "A" the labels, "K" the attributes,
+# "F" the flow fields).
 # Raw little-endian bytes: a T×A array parses with one `frombuffer` instead of T·A varints, of which
 # each −1 would take ten bytes.
 TENSORS: dict[str, tuple[np.dtype, tuple[int | str, ...]]] = {
@@ -23,9 +24,14 @@ TENSORS: dict[str, tuple[np.dtype, tuple[int | str, ...]]] = {
     "face_found": (np.dtype("uint8"), ("T",)),
     "landmarks": (np.dtype("<f4"), ("T", 68, 2)),
     "valence_arousal": (np.dtype("<f4"), ("T", 2)),
+    "phase": (np.dtype("int8"), ("T", "A")),
+    "attributes": (np.dtype("<f4"), ("T", "K")),
+    "flow_scale": (np.dtype("<f4"), ("F",)),
 }
 # Fields that sets of an earlier jaxfacs do not have: nothing is known of them there.
-LATER = frozenset({"valence_arousal"})
+LATER = frozenset({"valence_arousal", "phase", "attributes", "flow_scale"})
+# Codes of `phase`; −1 is unknown.
+PHASES = ("neutral", "onset", "apex", "offset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,10 @@ class Clip:
       landmarks_T68x2: float32 (x, y) in pixels of the crop, iBUG 68 order, the middle of the first
         pixel at (0.5, 0.5); None: not annotated.
       valence_arousal_T2: float32 in [−1, 1], NaN unknown; None: not annotated.
+      phase_TA: int8 place in PHASES of each AU, −1 unknown; None: the set codes no phases.
+      attributes_TK: float32, over the set's list of attributes, NaN unknown; None: it has none.
+      flow: optical flow as `data.flow` packs it, F pictures; None: the set has none.
+      flow_scale_F: float32 pixels a frame that its largest value stands for.
     """
 
     clip_id: str
@@ -59,12 +69,34 @@ class Clip:
     found_T: np.ndarray
     landmarks_T68x2: np.ndarray | None = None
     valence_arousal_T2: np.ndarray | None = None
+    phase_TA: np.ndarray | None = None
+    attributes_TK: np.ndarray | None = None
+    flow: Sequence[bytes] | None = None
+    flow_scale_F: np.ndarray | None = None
 
 
-def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
-    """Raises ValueError where a clip contradicts the schema: a builder's mistake, found early."""
+def check(
+    clip: Clip,
+    *,
+    num_aus: int,
+    num_emotions: int,
+    num_attributes: int = 0,
+    phases: bool = False,
+    flow: bool = False,
+) -> None:
+    """Raises ValueError where a clip contradicts the schema: a builder's mistake, found early.
+
+    A set has attributes, phases and flow in all of its clips or in none.
+    """
     frames = len(clip.frames)
     landmarks, affect = clip.landmarks_T68x2, clip.valence_arousal_T2
+    for name, part, wanted in (
+        ("phase", clip.phase_TA, phases),
+        ("attributes", clip.attributes_TK, num_attributes > 0),
+        ("flow", clip.flow, flow),
+    ):
+        if (part is not None) != wanted:
+            raise ValueError(f"clip {clip.clip_id}: {name} {'missing' if wanted else 'unexpected'}")
     shapes = {
         "occurrence": (clip.occurrence_TA.shape, (frames, num_aus)),
         "intensity": (clip.intensity_TA.shape, (frames, num_aus)),
@@ -74,6 +106,14 @@ def check(clip: Clip, *, num_aus: int, num_emotions: int) -> None:
         "landmarks": ((frames, 68, 2) if landmarks is None else landmarks.shape, (frames, 68, 2)),
         "valence_arousal": ((frames, 2) if affect is None else affect.shape, (frames, 2)),
     }
+    if clip.phase_TA is not None:
+        shapes["phase"] = (clip.phase_TA.shape, (frames, num_aus))
+        if not np.isin(clip.phase_TA, range(-1, len(PHASES))).all():
+            raise ValueError(f"clip {clip.clip_id}: phase must be -1 to {len(PHASES) - 1}")
+    if clip.attributes_TK is not None:
+        shapes["attributes"] = (clip.attributes_TK.shape, (frames, num_attributes))
+    if clip.flow is not None:
+        shapes["flow_scale"] = (np.shape(clip.flow_scale_F), (len(clip.flow),))
     for name, (got, wanted) in shapes.items():
         if tuple(got) != wanted:
             raise ValueError(f"clip {clip.clip_id}: {name} is {tuple(got)}, expected {wanted}")
@@ -103,10 +143,19 @@ def encode(clip: Clip) -> bytes:
         "landmarks": np.full((frames, 68, 2), np.nan) if landmarks is None else landmarks,
         "valence_arousal": np.full((frames, 2), np.nan) if affect is None else affect,
     }
+    optional = {
+        "phase": clip.phase_TA,
+        "attributes": clip.attributes_TK,
+        "flow_scale": clip.flow_scale_F,
+    }
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     features = {
         name: [np.ascontiguousarray(arrays[name], dtype).tobytes()]
         for name, (dtype, _) in _stored(clip.occurrence_TA.shape[1]).items()
+        if name in arrays
     }
+    if clip.flow is not None:
+        features["flow"] = clip.flow
     text = {"clip_id": [clip.clip_id.encode()], "subject": [clip.subject.encode()]}
     return example.encode({**features, **text, "frames": clip.frames})
 
@@ -115,7 +164,7 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
     """The clip back from its bytes; its JPEGs stay encoded. Raises ValueError on damage."""
     features = example.decode(raw)
     try:
-        sizes = {"T": len(features["frames"]), "A": num_aus}
+        sizes = {"T": len(features["frames"]), "A": num_aus, "K": -1, "F": -1}
         arrays = {
             name: np.frombuffer(features[name][0], dtype).reshape(_fill(shape, sizes))
             for name, (dtype, shape) in _stored(num_aus).items()
@@ -135,23 +184,34 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
             found_T=arrays["face_found"].astype(bool),
             landmarks_T68x2=None if np.isnan(landmarks).all() else landmarks,
             valence_arousal_T2=None if affect is None or np.isnan(affect).all() else affect,
+            phase_TA=arrays.get("phase"),
+            attributes_TK=arrays.get("attributes"),
+            flow=features.get("flow"),
+            flow_scale_F=arrays.get("flow_scale"),
         )
     except (KeyError, IndexError) as error:
         raise ValueError(f"a field of the clip is missing: {error}") from error
 
 
-def tfds_features(*, num_aus: int, size: int):
+def tfds_features(
+    *, num_aus: int, size: int, num_attributes: int = 0, phases: bool = False, flow: bool = False
+):
     """The same schema in TFDS's words, so that `tfds.builder_from_directory` reads the set."""
     import tensorflow_datasets as tfds
 
-    tensors = {
+    has = {"phase": phases, "attributes": num_attributes > 0, "flow_scale": flow}
+    tensors: dict[str, Any] = {
         name: tfds.features.Tensor(
-            shape=_fill(shape, {"T": None, "A": num_aus}),
+            shape=_fill(shape, {"T": None, "A": num_aus, "K": num_attributes, "F": None}),
             dtype=dtype.newbyteorder("="),
             encoding=tfds.features.Encoding.BYTES,
         )
         for name, (dtype, shape) in _stored(num_aus).items()
+        if has.get(name, True)
     }
+    if flow:
+        picture = tfds.features.Image(shape=(size, 2 * size, 1), encoding_format="png")
+        tensors["flow"] = tfds.features.Sequence(picture)
     return tfds.features.FeaturesDict(
         {
             **tensors,

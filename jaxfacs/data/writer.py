@@ -43,6 +43,10 @@ class SetInfo:
       name: lower case, used in the file names.
       aus: the labels that the columns of occurrence and intensity mean.
       emotions: the names that the emotion index means.
+      attributes: the names of the columns of `Clip.attributes_TK`.
+      phases, flow: whether the clips have them.
+      people: whose subjects these are: sets with the same word share their people, so that
+        "SN001" of both is one person. Empty: nobody else's.
       size: side of the square frames in pixels.
       crop: how faces were cut out (detector, margin, …), so that prediction can do the same.
       settings: the builder's own options that shaped the data.
@@ -59,6 +63,19 @@ class SetInfo:
     licence: str = ""
     citation: str = ""
     version: str = "1.0.0"
+    attributes: tuple[str, ...] = ()
+    phases: bool = False
+    flow: bool = False
+    people: str = ""
+
+    @property
+    def optional(self) -> dict[str, Any]:
+        """What of the schema this set has, as `schema.check` and `schema.tfds_features` ask."""
+        return {
+            "num_attributes": len(self.attributes),
+            "phases": self.phases,
+            "flow": self.flow,
+        }
 
 
 @contextlib.contextmanager
@@ -198,7 +215,12 @@ class SetWriter:
         """Adds a clip to one of SPLITS. Raises ValueError where it contradicts the schema."""
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        schema.check(clip, num_aus=len(self.info.aus), num_emotions=len(self.info.emotions))
+        schema.check(
+            clip,
+            num_aus=len(self.info.aus),
+            num_emotions=len(self.info.emotions),
+            **self.info.optional,
+        )
         if split not in self.splits:
             self.splits[split] = _Split(self.folder / f"{split}.part")
         self.splits[split].add(clip)
@@ -314,7 +336,7 @@ def _write_tfds_metadata(folder: Path, info: SetInfo, splits: dict[str, _Split])
     )
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=schema.tfds_features(num_aus=len(info.aus), size=info.size),
+        features=schema.tfds_features(num_aus=len(info.aus), size=info.size, **info.optional),
         split_infos=[
             tfds.core.SplitInfo(
                 name=name,
@@ -335,7 +357,7 @@ def refuse_overlap(subjects: Mapping[str, Collection[str]]) -> None:
     """Raises UserError where a subject is in two of the splits (split -> subjects)."""
     seen: dict[str, str] = {}
     for split, names in subjects.items():
-        for subject in sorted(names):
+        for subject in sorted(set(names) - {""}):  # "": nobody knows who it is
             if subject in seen:
                 raise UserError(
                     f"subject {subject!r} is in both {seen[subject]} and {split}; "
