@@ -17,20 +17,11 @@ import numpy as np
 
 from jaxfacs import ops
 from jaxfacs.errors import UserError
+from jaxfacs.faces.farneback import FARNEBACK
 
 Components = Literal["y", "x", "magnitude", "xy"]
 Borders = Literal["zero", "repeat"]
 
-# The parameters in normanrz/face-vid, extract_frames.py: cv2's argument 2, not its usual 5, is the
-# reach of the polynomial.
-FARNEBACK = {
-    "pyr_scale": 0.5,
-    "levels": 3,
-    "winsize": 15,
-    "iterations": 3,
-    "poly_n": 2,
-    "poly_sigma": 1.1,
-}
 # cv2's RGB to grey of 8-bit pictures: (9798 R + 19235 G + 3735 B + 2^14) >> 15.
 GREY_WEIGHTS, GREY_SHIFT = (9798, 19235, 3735), 15
 
