@@ -10,15 +10,15 @@ of zeros); where a clip begins or ends inside a recording, its outer fields are 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
 
+from jaxfacs.data.config import FlowComponents
 from jaxfacs.faces.farneback import FARNEBACK
 
-Components = Literal["y", "x", "magnitude", "xy"]
-COMPONENTS = get_args(Components)
+COMPONENTS = tuple(name for name in get_args(FlowComponents) if name)
 PRECEDING = SUCCEEDING = 5
 AROUND = PRECEDING + SUCCEEDING
 

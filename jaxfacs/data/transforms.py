@@ -1,17 +1,19 @@
 """Random changes of a clip, in numpy and cv2, each drawn from a generator that is passed in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import cv2
 import numpy as np
 
-from jaxfacs.data.config import Augment
+from jaxfacs.data.config import NO_AUGMENT, Augment
 
 # ITU-R BT.601 luma: what JPEG and cv2 call grey.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 NOISE_ROWS = 32
+# NTSC's luma and chroma; the rows of the chroma sum to 0, so that grey stays grey.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 FILL = 114  # grey of a cut-out square, near the mean of natural pictures
 
 # iBUG 68: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67. Point i of a mirrored face is
@@ -34,6 +36,8 @@ class Draw:
       zoom, shift_2 (share of the side), tilt (degrees): geometry.
       colour_3x4: RGB out = matrix · (R, G, B, 1), in grey levels; None: unchanged.
       noise: standard deviation in grey levels. blur: sigma in pixels. cut: (x, y, side) or None.
+      crop: (x, y) in [0, 1) of the room that the cut-out square has, and its share of the side.
+      jpeg: quality of one more compression; 0: none.
     """
 
     flip: bool
@@ -44,36 +48,79 @@ class Draw:
     noise: float
     blur: float
     cut: tuple[float, float, float] | None
+    crop: tuple[float, float, float] = (0.5, 0.5, 1.0)
+    jpeg: int = 0
 
 
 def draw(augment: Augment, rng: np.random.Generator) -> Draw:
     """Throws all dice, always the same number of them, so that one option leaves others alone."""
-    uniform = rng.random(20)
+    uniform, more = rng.random(20), apart(rng, 1).random(20)
     signed = 2 * uniform - 1
     low, high = np.log(augment.zoom)
     cut = (uniform[15], uniform[16], augment.cutout_size * (0.3 + 0.7 * uniform[17]))
+    worst, best = augment.jpeg_quality
     return Draw(
         flip=bool(uniform[0] < augment.flip),
         zoom=float(np.exp(low + (high - low) * uniform[1])),
         shift_2=augment.shift * signed[2:4],
-        tilt=augment.rotate * float(signed[4]),
-        colour_3x4=_colour(augment, signed[5:11], grey=bool(uniform[11] < augment.grey)),
+        tilt=_one_of(augment.tilts, uniform[4], augment.rotate),
+        colour_3x4=_colour(
+            augment,
+            signed[5:10],
+            brightness=_one_of(augment.brightness_steps, uniform[10], augment.brightness),
+            hue=augment.hue * (2 * more[2] - 1),
+            grey=bool(uniform[11] < augment.grey),
+        ),
         noise=augment.noise * float(uniform[12]),
         blur=float(0.5 + uniform[14]) if uniform[13] < augment.blur else 0.0,
         cut=cut if uniform[18] < augment.cutout else None,
+        crop=(more[0], more[1], augment.crop),
+        jpeg=worst + int((best - worst + 1) * more[4]) if more[3] < augment.jpeg else 0,
     )
 
 
-def _colour(augment: Augment, signed_6: np.ndarray, *, grey: bool) -> np.ndarray | None:
-    """Saturation, tint, contrast about mid grey, and brightness as one matrix."""
-    saturation = 0.0 if grey else 1 + augment.saturation * signed_6[0]
-    gain_3 = (1 + augment.contrast * signed_6[1]) * (1 + augment.tint * signed_6[2:5])
+def unchanged(augment: Augment) -> Draw:
+    """What evaluation sees: the middle of what `augment.crop` cuts out, and nothing else."""
+    plain = draw(NO_AUGMENT, np.random.default_rng(0))
+    return replace(plain, crop=(0.5, 0.5, augment.crop))
+
+
+def apart(rng: np.random.Generator, streams: int) -> np.random.Generator:
+    """A generator of its own, as pure a function of the state of `rng`, which it leaves alone.
+
+    Later options take their dice from one, so that the clips of earlier seeds stay what they were.
+    (`spawn` counts its children instead, and grain lends one generator to many clips.)
+    """
+    return np.random.Generator(rng.bit_generator.jumped(streams))  # type: ignore[attr-defined]
+
+
+def _one_of(values: tuple[float, ...], uniform: float, reach: float) -> float:
+    """One of the values, each as likely; without any a number within ±reach."""
+    if values:
+        return float(values[int(len(values) * uniform)])
+    return reach * float(2 * uniform - 1)
+
+
+def _colour(
+    augment: Augment, signed_5: np.ndarray, *, brightness: float, hue: float, grey: bool
+) -> np.ndarray | None:
+    """Hue, saturation, tint, contrast about mid grey, and brightness as one matrix."""
+    saturation = 0.0 if grey else 1 + augment.saturation * signed_5[0]
+    gain_3 = (1 + augment.contrast * signed_5[1]) * (1 + augment.tint * signed_5[2:5])
     if grey:
         gain_3 = np.full(3, gain_3.mean())
     mix = saturation * np.eye(3) + (1 - saturation) * LUMA
-    offset_3 = 127.5 * (1 - gain_3) + 255 * augment.brightness * signed_6[5]
+    if hue:
+        mix = mix @ _turned(hue)
+    offset_3 = 127.5 * (1 - gain_3) + 255 * brightness
     matrix = np.concatenate([gain_3[:, None] * mix, offset_3[:, None]], axis=1).astype(np.float32)
     return None if np.allclose(matrix, np.eye(3, 4), atol=1e-6) else matrix
+
+
+def _turned(degrees: float) -> np.ndarray:
+    """The matrix that turns the colours of RGB about the grey axis and keeps their luma."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.linalg.solve(YIQ, np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ YIQ)
 
 
 def apply(
@@ -98,6 +145,9 @@ def apply(
         cv2.transform(flat, drawn.colour_3x4, dst=flat)
     if drawn.noise >= 0.5:
         _add_noise(out_THWC, drawn.noise, rng)
+    if drawn.jpeg:
+        for out in out_THWC:
+            _compress(out, drawn.jpeg)
     if drawn.cut is not None:
         x, y, side = (round(v * size) for v in drawn.cut)
         out_THWC[:, y : y + side, x : x + side] = FILL
@@ -119,8 +169,28 @@ def move(landmarks_T682: np.ndarray, drawn: Draw, *, source: int, size: int) -> 
     return (moved[:, MIRRORED_68] if drawn.flip else moved).astype(np.float32)
 
 
+def carry(flow_FHW2: np.ndarray, drawn: Draw, *, size: int) -> np.ndarray:
+    """float32 F×size×size×2: optical flow in pixels as it is in the picture that `apply` makes.
+
+    Both the places and the vectors move: a mirrored face moves to the other side, one shown half as
+    large moves half as far.
+    """
+    source = flow_FHW2.shape[1]
+    out_FHW2 = np.empty((len(flow_FHW2), size, size, 2), np.float32)
+    matrix_2x3 = _affine(drawn, source, size)
+    if matrix_2x3 is None:
+        for field, out in zip(flow_FHW2, out_FHW2, strict=True):
+            resize(field, size, out)
+        return out_FHW2 * np.float32(size / source)
+    back_2x2 = np.linalg.inv(matrix_2x3[:, :2]).astype(np.float32)
+    for field, out in zip(flow_FHW2, out_FHW2, strict=True):
+        _warp(field, matrix_2x3, out)
+        cv2.transform(out, back_2x2, dst=out)
+    return out_FHW2
+
+
 def resize(frame: np.ndarray, size: int, out: np.ndarray) -> None:
-    """Writes `frame` (S×S×3) into `out` (size×size×3), averaging where it shrinks."""
+    """Writes `frame` (S×S×C) into `out` (size×size×C), averaging where it shrinks."""
     if frame.shape[0] == size:
         out[:] = frame
     else:
@@ -132,14 +202,18 @@ def resize(frame: np.ndarray, size: int, out: np.ndarray) -> None:
 
 def _affine(drawn: Draw, source: int, size: int) -> np.ndarray | None:
     """The matrix that takes a pixel of the result to its place in the source; None: no change."""
-    if drawn.zoom == 1 and drawn.tilt == 0 and not drawn.flip and not drawn.shift_2.any():
+    *offset_2, share = drawn.crop
+    side = round(source * share)
+    whole = side == source and drawn.zoom == 1 and drawn.tilt == 0 and not drawn.shift_2.any()
+    if whole and not drawn.flip:
         return None
-    scale = source / size / drawn.zoom
+    scale = side / size / drawn.zoom
     angle = np.deg2rad(drawn.tilt)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = scale * rotation @ np.diag([-1.0 if drawn.flip else 1.0, 1.0])
-    # Pixel centres: the middle of the result lands on the shifted middle of the source.
-    centre_2 = (source - 1) / 2 + source * drawn.shift_2
+    # Pixel centres: the middle of the result lands on the shifted middle of what is cut out.
+    corner_2 = np.floor((source - side + 1) * np.array(offset_2))
+    centre_2 = corner_2 + (side - 1) / 2 + source * drawn.shift_2
     return np.concatenate([linear, (centre_2 - linear @ np.full(2, (size - 1) / 2))[:, None]], 1)
 
 
@@ -159,6 +233,12 @@ def _warp(frame: np.ndarray, matrix_2x3: np.ndarray, out: np.ndarray) -> None:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def _compress(frame_HWC: np.ndarray, quality: int) -> None:
+    bgr = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    frame_HWC[:] = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
 
 
 def _add_noise(frames_THWC: np.ndarray, sigma: float, rng: np.random.Generator) -> None:
