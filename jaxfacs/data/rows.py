@@ -1,12 +1,14 @@
 """From a record to one row of a batch: decoded, cut in time, changed, labels projected."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from jaxfacs.data import schema, transforms
-from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data import flow, schema, transforms
+from jaxfacs.data.config import DataConfig
 from jaxfacs.data.projection import Projection
 from jaxfacs.data.records import ShardSource
 from jaxfacs.errors import UserError
@@ -26,9 +28,18 @@ class Load:
     config: DataConfig
 
     def random(self, record: int, rng: np.random.Generator) -> Row:
+        mixup = self.config.augment.mixup
+        if not mixup:
+            return self._random(record, rng)
+        far = transforms.apart(rng, 2)
+        share, partner = far.beta(mixup, mixup), far.integers(len(self.source))
+        return blended(self._random(record, rng), self._random(int(partner), far), share)
+
+    def _random(self, record: int, rng: np.random.Generator) -> Row:
+        far = transforms.apart(rng, 3) if self.config.strides else None
         clip = self._clip(record)
         drawn = transforms.draw(self.config.augment, rng)
-        start, places_T = _random_places(len(clip.frames), self.config, rng)
+        start, places_T = _random_places(len(clip.frames), self.config, rng, far)
         return self._row(record, clip, start, places_T, drawn, rng)
 
     def window(self, window: tuple[int, int]) -> Row:
@@ -43,7 +54,9 @@ class Load:
         clip = self._clip(record)
         places_T = start + self.config.stride * np.arange(self.config.frames)
         rng = np.random.default_rng(0)  # nothing is random without augmentation
-        return self._row(record, clip, start, places_T, transforms.draw(NO_AUGMENT, rng), rng)
+        return self._row(
+            record, clip, start, places_T, transforms.unchanged(self.config.augment), rng
+        )
 
     def _clip(self, record: int) -> schema.Clip:
         raw = self.source[record]
@@ -61,32 +74,61 @@ class Load:
         drawn: transforms.Draw,
         rng: np.random.Generator,
     ) -> Row:
-        inside_T = places_T < len(clip.frames)
+        known_T = places_T < len(clip.frames)
         places_T = np.minimum(places_T, len(clip.frames) - 1)
+        if self.config.require_face:
+            known_T &= clip.found_T[places_T]
         frames = self._decode(record, clip, places_T)
         projection = self.flipped if drawn.flip else self.straight
         occurrence_TA = projection.occurrence(clip.occurrence_TA[places_T])
         intensity_TA = projection.intensity(clip.intensity_TA[places_T])
-        occurrence_TA[~inside_T] = -1
-        intensity_TA[~inside_T] = -1
-        landmarks_T682 = _taken(clip.landmarks_T68x2, places_T, inside_T, (68, 2))
+        occurrence_TA[~known_T] = -1
+        intensity_TA[~known_T] = -1
+        landmarks_T682 = _taken(clip.landmarks_T68x2, places_T, known_T, (68, 2))
         if clip.landmarks_T68x2 is not None:
             side = frames[0].shape[0]
             landmarks_T682 = transforms.move(
                 landmarks_T682, drawn, source=side, size=self.config.size
             )
-        return {
+        row: Row = {
             "frames": transforms.apply(frames, drawn, size=self.config.size, rng=rng),
             "occurrence": occurrence_TA,
             "intensity": intensity_TA,
             "landmarks": landmarks_T682,
-            "valence_arousal": _taken(clip.valence_arousal_T2, places_T, inside_T, (2,)),
-            "emotion": np.int32(clip.emotion),
+            "valence_arousal": _taken(clip.valence_arousal_T2, places_T, known_T, (2,)),
+            "emotion": np.int32(clip.emotion if known_T.any() else -1),
             "weight": np.float32(1),
             "index": np.int64(record),
             "subject": self.subject_N[record],
             "start": np.int32(start),
         }
+        if self.config.flow:
+            row["flow"] = self._flow(record, clip, places_T, drawn)
+        return row
+
+    def _flow(
+        self, record: int, clip: schema.Clip, places_T: np.ndarray, drawn: transforms.Draw
+    ) -> np.ndarray:
+        """float16 T×size×size×F; only the fields that these frames need are unpacked."""
+        if clip.flow is None or clip.flow_scale_F is None:
+            raise UserError(
+                f"{self.source.place(record)} has no optical flow, which data.flow "
+                f"{self.config.flow} asks for; build the set with --flow, or leave data.flow out"
+            )
+        first, stop = int(places_T.min()), int(places_T.max()) + flow.AROUND
+        try:
+            pairs = zip(clip.flow[first:stop], clip.flow_scale_F[first:stop], strict=True)
+            field_FHW2 = np.stack([flow.unpack(png, scale) for png, scale in pairs])
+            if len(field_FHW2) != stop - first:
+                raise ValueError(f"{len(clip.flow)} flow fields for {len(clip.frames)} frames")
+        except ValueError as error:
+            raise UserError(f"{self.source.place(record)}, is damaged: {error}") from error
+        return flow.stacks(
+            transforms.carry(field_FHW2, drawn, size=self.config.size),
+            places_T - first,
+            components=self.config.flow,
+            limit=self.config.flow_limit,
+        )
 
     def _decode(self, record: int, clip: schema.Clip, places_T: np.ndarray) -> list[np.ndarray]:
         decoded: dict[int, np.ndarray] = {}
@@ -103,29 +145,56 @@ class Load:
         return [decoded[place] for place in places_T.tolist()]
 
 
+def blended(one: Mapping[str, Any], other: Mapping[str, Any], share: float) -> Row:
+    """Mix-up: `share` of one row and the rest of another, for labels of which many may be true.
+
+    Occurrence becomes float32, a share in [0, 1]. A label that is unknown in either row is unknown.
+    A clip has one emotion, so two different ones leave it unknown; landmarks of two faces are of
+    neither. What tells where a row is from (`index`, `start` …) is that of the first.
+    """
+    rest = 1 - share
+    mixed: dict[str, Any] = dict(one)
+    mixed["frames"] = cv2.addWeighted(one["frames"], share, other["frames"], rest, 0)
+    for name in ("occurrence", "intensity", "valence_arousal", "flow"):
+        if name in one:
+            total = np.float32(share) * one[name] + np.float32(rest) * other[name]
+            mixed[name] = total.astype(np.float16 if name == "flow" else np.float32)
+    for name in ("occurrence", "intensity"):
+        mixed[name][(one[name] < 0) | (other[name] < 0)] = -1
+    mixed["landmarks"] = np.full_like(one["landmarks"], np.nan)
+    if one["emotion"] != other["emotion"]:
+        mixed["emotion"] = np.int32(-1)
+    return mixed
+
+
 def _taken(
-    label_T: np.ndarray | None, places_T: np.ndarray, inside_T: np.ndarray, shape: tuple[int, ...]
+    label_T: np.ndarray | None, places_T: np.ndarray, known_T: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """float32 labels of the frames at `places_T`; NaN beyond the record's end and where unknown."""
+    """float32 labels of the frames at `places_T`; NaN where they are not known."""
     if label_T is None:
         return np.full((len(places_T), *shape), np.nan, np.float32)
     taken_T = label_T[places_T]
-    taken_T[~inside_T] = np.nan
+    taken_T[~known_T] = np.nan
     return taken_T
 
 
 def _random_places(
-    length: int, config: DataConfig, rng: np.random.Generator
+    length: int, config: DataConfig, rng: np.random.Generator, far: np.random.Generator | None
 ) -> tuple[int, np.ndarray]:
     """Where a training clip starts, and the T places of its frames in the record.
 
     A record shorter than the clip starts at 0; places beyond its end are padding.
     """
-    start = int(rng.integers(0, max(length - config.span, 0) + 1))
-    places_T = start + config.stride * np.arange(config.frames)
+    stride = config.stride
+    if far is not None:
+        fitting = [s for s in config.strides if (config.frames - 1) * s < length]
+        stride = int(far.choice(fitting or [min(config.strides)]))
+    reach = (config.frames - 1) * stride
+    start = int(rng.integers(0, max(length - reach - 1, 0) + 1))
+    places_T = start + stride * np.arange(config.frames)
     if config.temporal_jitter:
-        reach = config.temporal_jitter
-        moved_T = np.sort(places_T + rng.integers(-reach, reach + 1, config.frames))
+        jitter = config.temporal_jitter
+        moved_T = np.sort(places_T + rng.integers(-jitter, jitter + 1, config.frames))
         moved_T = np.clip(moved_T, 0, length - 1)
         places_T = np.where(places_T < length, moved_T, places_T)
     return start, places_T
