@@ -130,7 +130,7 @@ class Tracker:
         if float(np.vdot(track.look, look)) < _SAME_PLACE_LIKENESS:
             return None
         confidence = min(0.5, track.face.confidence) * 0.9**missed
-        return Face(track.face.box_4, confidence, None)
+        return Face(track.face.box_4, confidence, track.face.landmarks_5x2)
 
 
 def follow(
