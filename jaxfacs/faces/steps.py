@@ -134,10 +134,11 @@ class FaceSteps:
         Raises:
           UserError: there is no such detector, or a number is out of its range.
         """
-        if name == "none":
-            return cls.parse((name,), size=size)
-        detector(name)
-        return cls.parse((name, f"box:{margin}"), size=size)
+        if name not in DETECTIONS:
+            detector(name)
+        steps = cls.parse((name,) if name == "none" else (name, f"box:{margin}"), size=size)
+        steps.require()
+        return steps
 
     @property
     def words(self) -> tuple[str, ...]:

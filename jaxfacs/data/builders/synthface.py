@@ -11,9 +11,12 @@ import numpy as np
 
 from jaxfacs import __version__
 from jaxfacs.data import schema, splits, writer
-from jaxfacs.data.crops import NO_DETECTOR, CropSettings, face_crops, require_detector
 from jaxfacs.data.parallel import ordered_map
 from jaxfacs.errors import UserError
+from jaxfacs.faces.align import moved
+from jaxfacs.faces.points import haar_square
+from jaxfacs.faces.prepare import FaceSteps, Known, prepared
+from jaxfacs.faces.steps import DEFAULT_MARGIN
 from jaxfacs.progress import track
 
 DESCRIPTION = (
@@ -24,10 +27,6 @@ CLIPS_PER_SUBJECT = 4
 # A face fills about half of a rendered frame: rendered at this multiple of the crop, nothing is
 # magnified.
 RENDER_RATIO = 2
-# The Haar cascade's square against the box of the 68 landmarks: side over width, side over height
-# (1.19, less because mouths open), and how far its middle lies above, in sides. Medians of 60
-# near-frontal renders; they spread by 4, 7 and 2 %.
-HAAR_SIDE, HAAR_SIDE_OF_HEIGHT, HAAR_RAISE = 1.285, 1.1, 0.19
 
 
 def build(
@@ -40,7 +39,7 @@ def build(
     fps: float = 25.0,
     head: Path | None = None,
     detector: str = "haar",
-    margin: float = CropSettings.margin,
+    margin: float = DEFAULT_MARGIN,
     subjects: int = 0,
     near_frontal: bool = False,
     validation: float = 0.15,
@@ -74,8 +73,9 @@ def build(
 
     people = subjects or min(max(6, clips // CLIPS_PER_SUBJECT), clips)
     _check(clips=clips, people=people, frames=frames, size=size, quality=quality)
-    require_detector(detector)
-    crop = CropSettings(detector=detector, margin=margin, size=size)
+    # Where nobody looks for the face, the renderer knows its place.
+    where = "boxes" if detector == "none" else detector
+    steps = FaceSteps.boxed(where, margin=margin, size=size)
     job = RenderJob(
         seed=seed,
         people=people,
@@ -83,7 +83,7 @@ def build(
         fps=fps,
         head=None if head is None else str(head),
         near_frontal=near_frontal,
-        crop=crop,
+        steps=steps,
         quality=quality,
     )
     counts = {f"{k}": len(range(k, clips, people)) for k in range(people)}
@@ -97,7 +97,7 @@ def build(
         aus=tuple(synthface.LABELS),
         emotions=tuple(synthface.EMOTIONS),
         size=size,
-        crop={"detector": Path(detector).name, "margin": margin, "size": size},
+        crop=steps.card,
         settings={
             "clips": clips, "seed": seed, "subjects": people, "frames": frames, "fps": fps,
             "head": head_name, "near_frontal": near_frontal, "quality": quality,
@@ -114,7 +114,7 @@ def build(
             found += int(clip.found_T.sum())
     total = clips * frames
     print(f"{out}: {clips} clips of {people} people, {total} frames")
-    if detector != NO_DETECTOR:
+    if steps.finds:
         print(f"the detector found the face in {found} of {total} frames")
 
 
@@ -128,7 +128,7 @@ class RenderJob:
     fps: float
     head: str | None
     near_frontal: bool
-    crop: CropSettings
+    steps: FaceSteps
     quality: int
 
     def __call__(self, number: int) -> schema.Clip:
@@ -138,17 +138,17 @@ class RenderJob:
         made = synthface.clip(
             _mixed(self.seed, 0, number),
             frames=self.frames,
-            size=RENDER_RATIO * self.crop.size,
+            size=RENDER_RATIO * self.steps.size,
             fps=self.fps,
             head=synthface.load_head(self.head),
             near_frontal=self.near_frontal,
             subject=_mixed(self.seed, 1, person),
         )
         # The renderer's box bounds the landmarks; the detector's square is what crops are made of.
-        known_T4 = [as_haar_square(points_68x2) for points_68x2 in made.landmarks_T68x2]
-        cuts = [c for c in face_crops(made.frames_THWC, self.crop, known=known_T4) if c is not None]
+        known_T = [Known(haar_square(points_68x2)) for points_68x2 in made.landmarks_T68x2]
+        cuts = list(prepared(made.frames_THWC, self.steps, known_T))
         landmarks = np.stack(
-            [(p - c.low_2) * c.scale for p, c in zip(made.landmarks_T68x2, cuts, strict=True)]
+            [moved(c.matrix_2x3, p) for p, c in zip(made.landmarks_T68x2, cuts, strict=True)]
         )
         return schema.Clip(
             clip_id=f"{self.seed}-{number:06d}",
@@ -162,15 +162,6 @@ class RenderJob:
             found_T=np.array([c.found for c in cuts]),
             landmarks_T68x2=landmarks.astype(np.float32),
         )
-
-
-def as_haar_square(points_68x2: np.ndarray) -> np.ndarray:
-    """The square that the Haar cascade would draw, float32 (x, y, side, side), from landmarks."""
-    low, high = points_68x2.min(0), points_68x2.max(0)
-    width, height = (float(v) for v in high - low)
-    side = max(HAAR_SIDE * width, HAAR_SIDE_OF_HEIGHT * height)  # a turned head is narrow
-    centre_2 = (low + high) / 2 - (0, HAAR_RAISE * side)
-    return np.array([*(centre_2 - side / 2), side, side], np.float32)
 
 
 def _mixed(*key: int) -> int:
