@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -27,7 +27,7 @@ def ordered_map(
     *,
     workers: int,
     setup: Callable[[], object] | None = None,
-) -> Iterator[A]:
+) -> Generator[A, None, None]:
     """Yields function(question) for each question, in order, computed by `workers` processes.
 
     Processes are started fresh (spawn), so that they hold no locks of this one's threads; even one

@@ -29,9 +29,10 @@ import numpy as np
 
 from jaxfacs.data import schema
 from jaxfacs.errors import UserError
+from jaxfacs.files import replacing
 
 SPLITS = ("train", "validation", "test")
-SHARD_BYTES = 256 << 20  # large enough for sequential speed, small enough to copy and to check
+SHARD_BYTES = 150 << 20  # large enough for sequential speed, small enough to copy and to check
 LABELS = "labels.json"
 
 
@@ -93,18 +94,19 @@ def writing(out: str | Path, info: SetInfo) -> Iterator["SetWriter"]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not empty; choose another --out or remove it")
     partial = out.with_name(out.name + ".incomplete")
-    lock = _claim(partial)
+    lock = claim(partial)
     try:
+        clear(partial)
         writer = SetWriter(partial, info)
         yield writer
-        _finish(partial, info, writer.splits)
+        finish(partial, info, writer.parts)
         os.unlink(partial / "lock")
         if out.exists():
             out.rmdir()
         os.rename(partial, out)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise UserError(
                 f"the disk of {out.parent} is full; free some space or choose another --out "
                 "(nothing was left behind)"
@@ -209,98 +211,159 @@ class SetWriter:
 
     folder: Path
     info: SetInfo
-    splits: dict[str, "_Split"] = field(default_factory=dict)
+    parts: dict[str, list["Part"]] = field(default_factory=dict)
 
     def write(self, split: str, clip: schema.Clip) -> None:
         """Adds a clip to one of SPLITS. Raises ValueError where it contradicts the schema."""
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        schema.check(
-            clip,
-            num_aus=len(self.info.aus),
-            num_emotions=len(self.info.emotions),
-            **self.info.optional,
-        )
-        if split not in self.splits:
-            self.splits[split] = _Split(self.folder / f"{split}.part")
-        self.splits[split].add(clip)
+        parts = self.parts.setdefault(split, [])
+        if not parts or parts[-1].raw_bytes >= SHARD_BYTES:
+            parts.append(Part(self.folder / f"{split}-{len(parts):05d}.part", self.info))
+        parts[-1].add(clip)
+        if parts[-1].raw_bytes >= SHARD_BYTES:
+            parts[-1].close()
 
 
-@dataclass
-class _Split:
-    """One split on its way to disk: the open shard, and the labels seen so far."""
+class Part:
+    """One shard on its way to disk, and what the set's index will say of it.
 
-    stem: Path
-    writer: Any = None
-    records: int = 0  # in the open shard
-    raw_bytes: int = 0
-    shards: list[tuple[Path, int, int]] = field(default_factory=list)  # file, records, raw bytes
-    clips: list[tuple[int, str, int, int]] = field(default_factory=list)
-    occurrence: list[np.ndarray] = field(default_factory=list)
-    histogram_A6: np.ndarray | int = 0
+    Attributes:
+      path: of the array_record file.
+      rows: (frames, subject, emotion, frames with a found face) of each clip.
+      raw_bytes: of its records.
+      histogram_A6: frames of each intensity 0–5.
+    """
+
+    def __init__(self, path: Path, info: SetInfo):
+        self.path, self._info, self._writer = path, info, None
+        self.rows: list[tuple[int, str, int, int]] = []
+        self.raw_bytes = 0
+        self._occurrence: list[np.ndarray] = []
+        self.histogram_A6 = np.zeros((len(info.aus), 6), np.int64)
+
+    @property
+    def occurrence_FA(self) -> np.ndarray:
+        """int8, of all frames one after the other."""
+        return np.concatenate([*self._occurrence, np.zeros((0, len(self._info.aus)), np.int8)])
 
     def add(self, clip: schema.Clip) -> None:
+        """Adds a clip. Raises ValueError where it contradicts the schema."""
         from array_record.python.array_record_module import ArrayRecordWriter
 
+        info = self._info
+        schema.check(clip, num_aus=len(info.aus), num_emotions=len(info.emotions), **info.optional)
         raw = schema.encode(clip)
-        if self.writer is None:
-            path = self.stem.with_name(f"{self.stem.name}-{len(self.shards):05d}")
-            self.writer = ArrayRecordWriter(str(path), "group_size:1")  # each record read alone
-            self.shards.append((path, 0, 0))
-        self.writer.write(raw)
-        self.records += 1
+        if self._writer is None:
+            self._writer = ArrayRecordWriter(str(self.path), "group_size:1")  # each read alone
+        self._writer.write(raw)
         self.raw_bytes += len(raw)
-        self.clips.append((len(clip.frames), clip.subject, clip.emotion, int(clip.found_T.sum())))
-        self.occurrence.append(np.asarray(clip.occurrence_TA, np.int8))
+        self.rows.append((len(clip.frames), clip.subject, clip.emotion, int(clip.found_T.sum())))
+        self._occurrence.append(np.asarray(clip.occurrence_TA, np.int8))
         level_TA = np.rint(clip.intensity_TA)
         self.histogram_A6 += np.stack([(level_TA == level).sum(0) for level in range(6)], axis=1)
-        if self.raw_bytes >= SHARD_BYTES:
-            self.close()
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.shards[-1] = (self.shards[-1][0], self.records, self.raw_bytes)
-            self.writer, self.records, self.raw_bytes = None, 0, 0
+        """Ends the file; what was written is on disk then."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            with open(self.path, "rb") as file:
+                os.fsync(file.fileno())
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Keeps what is known of a closed part beside it, for a build that goes on later."""
+        lengths, subjects, emotions, found = zip(*self.rows, strict=True) if self.rows else [()] * 4
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file,
+                length_N=np.array(lengths, np.int32),
+                subject_N=np.array(subjects, np.str_),
+                emotion_N=np.array(emotions, np.int32),
+                found_N=np.array(found, np.int32),
+                occurrence_FA=self.occurrence_FA,
+                histogram_A6=self.histogram_A6,
+                raw_bytes=np.int64(self.raw_bytes),
+                sha256=np.array(sha256_of(self.path) if self.rows else ""),
+                **more,
+            )
+
+    @classmethod
+    def load(cls, path: Path, info: SetInfo, saved: Mapping[str, np.ndarray]) -> "Part | None":
+        """The closed part that `save` described, or None where its file is not what it was."""
+        part = cls(path, info)
+        wanted = str(saved["sha256"])
+        if wanted and (not path.is_file() or sha256_of(path) != wanted):
+            return None
+        names = ("length_N", "subject_N", "emotion_N", "found_N")
+        columns = [saved[name].tolist() for name in names]
+        part.rows = list(zip(*columns, strict=True))
+        part.raw_bytes = int(saved["raw_bytes"])
+        part._occurrence = [saved["occurrence_FA"]]
+        part.histogram_A6 = saved["histogram_A6"]
+        return part
 
 
-def _finish(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
-    """Closes the shards, checks what was written, and writes the metadata, labels.json last."""
-    if not splits:
+def finish(
+    folder: Path,
+    info: SetInfo,
+    parts: Mapping[str, Sequence[Part]],
+    *,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Names the shards, checks what was written, and writes the metadata, labels.json last.
+
+    Args:
+      folder: holds the parts' files.
+      info: of the set.
+      parts: split -> its parts in order; those without a clip are left out.
+      more: further entries of labels.json.
+
+    Returns labels.json as it was written. Raises UserError where nothing was written or a subject
+    is in two splits.
+    """
+    filled = {name: [p for p in parts[name] if p.rows] for name in SPLITS if name in parts}
+    filled = {name: split for name, split in filled.items() if split}
+    if not filled:
         raise UserError("no clip was made, so there is no set to write")
-    refuse_overlap({name: {row[1] for row in split.clips} for name, split in splits.items()})
-    subjects = sorted({row[1] for split in splits.values() for row in split.clips})
+    rows_of = {name: [row for p in split for row in p.rows] for name, split in filled.items()}
+    refuse_overlap({name: {row[1] for row in rows} for name, rows in rows_of.items()})
+    subjects = sorted({row[1] for rows in rows_of.values() for row in rows})
     number_of = {subject: i for i, subject in enumerate(subjects)}
     card: dict[str, Any] = {}
-    for name, split in splits.items():
-        split.close()
+    for name, split in filled.items():
+        rows = rows_of[name]
+        for part in split:
+            part.close()
         shards = _name_shards(folder, info, name, split)
         np.savez_compressed(
             folder / f"index-{name}.npz",
-            length_N=np.array([row[0] for row in split.clips], np.int32),
-            subject_N=np.array([number_of[row[1]] for row in split.clips], np.int32),
-            emotion_N=np.array([row[2] for row in split.clips], np.int32),
-            occurrence_FA=np.concatenate(split.occurrence),
+            length_N=np.array([row[0] for row in rows], np.int32),
+            subject_N=np.array([number_of[row[1]] for row in rows], np.int32),
+            emotion_N=np.array([row[2] for row in rows], np.int32),
+            occurrence_FA=np.concatenate([part.occurrence_FA for part in split]),
         )
         card[name] = {
-            "clips": len(split.clips),
-            "frames": sum(row[0] for row in split.clips),
-            "frames_with_found_face": sum(row[3] for row in split.clips),
-            "subjects": sorted({row[1] for row in split.clips}),
-            "intensity_histogram": np.asarray(split.histogram_A6).tolist(),
+            "clips": len(rows),
+            "frames": sum(row[0] for row in rows),
+            "frames_with_found_face": sum(row[3] for row in rows),
+            "subjects": sorted({row[1] for row in rows}),
+            "intensity_histogram": np.sum([part.histogram_A6 for part in split], axis=0).tolist(),
             "index_sha256": sha256_of(folder / f"index-{name}.npz"),
             "shards": shards,
         }
-    _write_tfds_metadata(folder, info, splits)
+    _write_tfds_metadata(folder, info, filled)
     labels = {
         "format_version": schema.FORMAT_VERSION,
         **dataclasses.asdict(info),
-        "frames": max(row[0] for split in splits.values() for row in split.clips),
+        **(more or {}),
+        "frames": max(row[0] for rows in rows_of.values() for row in rows),
         "subjects": subjects,
         "splits": card,
     }
     labels["digest"] = digest_of(labels)
     (folder / LABELS).write_text(json.dumps(labels, indent=1, sort_keys=True) + "\n")
+    return labels
 
 
 def digest_of(labels: Mapping[str, Any]) -> str:
@@ -313,19 +376,21 @@ def digest_of(labels: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _name_shards(folder: Path, info: SetInfo, name: str, split: _Split) -> list[dict[str, Any]]:
+def _name_shards(
+    folder: Path, info: SetInfo, name: str, parts: Sequence[Part]
+) -> list[dict[str, Any]]:
     """Gives shards their final names (which hold their number) and takes their digests."""
     rows = []
-    for i, (path, records, _) in enumerate(split.shards):
-        final = f"{info.name}-{name}.array_record-{i:05d}-of-{len(split.shards):05d}"
-        os.rename(path, folder / final)
+    for i, part in enumerate(parts):
+        final = f"{info.name}-{name}.array_record-{i:05d}-of-{len(parts):05d}"
+        os.rename(part.path, folder / final)
         size = (folder / final).stat().st_size
         sha256 = sha256_of(folder / final)
-        rows.append({"file": final, "clips": records, "bytes": size, "sha256": sha256})
+        rows.append({"file": final, "clips": len(part.rows), "bytes": size, "sha256": sha256})
     return rows
 
 
-def _write_tfds_metadata(folder: Path, info: SetInfo, splits: dict[str, _Split]) -> None:
+def _write_tfds_metadata(folder: Path, info: SetInfo, parts: Mapping[str, Sequence[Part]]) -> None:
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
@@ -340,10 +405,10 @@ def _write_tfds_metadata(folder: Path, info: SetInfo, splits: dict[str, _Split])
         split_infos=[
             tfds.core.SplitInfo(
                 name=name,
-                shard_lengths=[records for _, records, _ in split.shards],
-                num_bytes=sum(raw_bytes for _, _, raw_bytes in split.shards),
+                shard_lengths=[len(part.rows) for part in split],
+                num_bytes=sum(part.raw_bytes for part in split),
             )
-            for name, split in splits.items()
+            for name, split in parts.items()
         ],
         filename_template=template,
         version=info.version,
@@ -366,8 +431,8 @@ def refuse_overlap(subjects: Mapping[str, Collection[str]]) -> None:
             seen[subject] = split
 
 
-def _claim(partial: Path) -> IO[str]:
-    """Makes the folder for a build, clearing what a killed one left; the lock lives with us."""
+def claim(partial: Path) -> IO[str]:
+    """Makes the folder for a build; no other build may have it until the lock is closed."""
     try:
         partial.mkdir(parents=True, exist_ok=True)
         lock = open(partial / "lock", "w")  # noqa: SIM115 (held until the build ends)
@@ -380,13 +445,18 @@ def _claim(partial: Path) -> IO[str]:
     except OSError as error:
         lock.close()
         raise UserError(f"another build is writing {partial}; wait for it or stop it") from error
-    for leftover in partial.iterdir():
-        if leftover.name != "lock":
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     return lock
 
 
-def _is_disk_full(error: BaseException) -> bool:
+def clear(partial: Path) -> None:
+    """Removes what a killed build left in a folder that was claimed."""
+    for leftover in partial.iterdir():
+        if leftover.name != "lock":
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of any library says that no space, or no quota, is left."""
     # array_record reports through its own status text; EFBIG is a quota on the size of files.
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True

@@ -1,39 +1,53 @@
-"""One data set a file; this table is what `jaxfacs data list` prints."""
+"""One data set a file; these tables are what `jaxfacs data build` and `jaxfacs data list` know."""
 
 from dataclasses import dataclass
+from importlib import import_module
+
+from jaxfacs.data.delivery import Builder
 
 
 @dataclass(frozen=True)
-class Builder:
-    """Where a builder is, and what one should know before using it.
+class Made:
+    """A set that no owner delivers: it is rendered, or made of one's own files.
 
     Attributes:
-      module, function: what `jaxfacs data build NAME` calls; its keyword arguments are the options.
-      content: what the set holds, in a line.
-      licence: of the data.
-      source: where the data come from.
+      module, function: what is called; its keyword arguments are the options.
+      task, labels, licence, obtain: as in `delivery.Builder`.
     """
 
     module: str
     function: str
-    content: str
+    task: str
+    labels: str
     licence: str
-    source: str
+    obtain: str
 
 
-BUILDERS: dict[str, Builder] = {
-    "synthface": Builder(
+MADE: dict[str, Made] = {
+    "synthface": Made(
         module="jaxfacs.data.builders.synthface",
         function="build",
-        content="rendered faces with exactly known AUs, intensities, sides and emotions",
+        task="AUs and emotions in rendered films",
+        labels="34 AUs and their sides, occurrence and intensity, exactly known; emotions",
         licence="yours: every picture is made on your machine",
-        source="nothing to download",
+        obtain="nothing to download",
     ),
-    "folder": Builder(
+    "folder": Made(
         module="jaxfacs.data.builders.folder",
         function="build",
-        content="your own pictures or films with a CSV of AU labels, one row a frame",
+        task="your own pictures or films with a CSV of labels, one row a frame",
+        labels="whatever AUs, emotions, valence and arousal the table holds",
         licence="that of your data",
-        source="--source DIR",
+        obtain="--source DIR",
     ),
 }
+
+# Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
+DELIVERED: tuple[str, ...] = (
+    "bp4d",
+)  # fmt: skip
+
+
+def builder(name: str) -> Builder:
+    """What is known of a delivered set. Loads its module."""
+    return import_module(f"jaxfacs.data.builders.{name}").BUILDER

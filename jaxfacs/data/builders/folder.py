@@ -14,10 +14,11 @@ import numpy as np
 
 from jaxfacs import __version__
 from jaxfacs.data import label_table, schema, splits, writer
-from jaxfacs.data.crops import CropSettings, FaceCrop, face_crops, require_detector
 from jaxfacs.data.label_table import LabelTable, Row
 from jaxfacs.data.parallel import cores, ordered_map
 from jaxfacs.errors import UserError
+from jaxfacs.faces.prepare import FaceCut, FaceSteps, prepared
+from jaxfacs.faces.steps import DEFAULT_MARGIN
 from jaxfacs.progress import track
 
 STILLS_FPS = 25.0  # what numbered pictures are taken for, as they carry no time
@@ -26,7 +27,6 @@ REASONS = {
     "missing": "the file does not exist",
     "unreadable": "the file does not decode",
     "not in film": "the film ends before this frame, or begins after it",
-    "no face": "the detector found no face",
 }
 
 
@@ -38,7 +38,7 @@ def build(
     frames: int = 16,
     size: int = 112,
     detector: str = "haar",
-    margin: float = CropSettings.margin,
+    margin: float = DEFAULT_MARGIN,
     first_frame: int = 0,
     validation: float = 0.15,
     test: float = 0.15,
@@ -81,21 +81,20 @@ def build(
         raise UserError("--frames must be at least 1, --size 16 to 1024, --quality 1 to 100")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"--name {name!r}: use lower case letters, digits and _")
-    require_detector(detector)
+    steps = FaceSteps.boxed(detector, margin=margin, size=size)
     table_path = labels or _only_csv(source)
     table = label_table.read(table_path)
     subjects = _subjects(table)
     split_of = _split_of(table, subjects, validation=validation, test=test, seed=seed)
     emotions = tuple(sorted({row.emotion for row in table.rows} - {""}))
-    crop = CropSettings(detector=detector, margin=margin, size=size)
-    cutter = Cutter(source, emotions, frames, first_frame, crop, quality)
+    cutter = Cutter(source, emotions, frames, first_frame, steps, quality)
     takes = _takes(table, subjects, source, single=frames == 1)
     info = writer.SetInfo(
         name=name,
         aus=table.aus,
         emotions=emotions,
         size=size,
-        crop={"detector": Path(detector).name, "margin": margin, "size": size},
+        crop=steps.card,
         settings={
             "frames": frames, "first_frame": first_frame, "validation": validation, "test": test,
             "seed": seed, "quality": quality, "jaxfacs": __version__,
@@ -105,7 +104,7 @@ def build(
         licence=licence,
     )  # fmt: skip
     skipped: list[tuple[Row, str]] = []
-    made = 0
+    made = found = 0
     with writer.writing(out, info) as records:
         done = ordered_map(cutter, takes, workers=min(workers or cores(), len(takes)))
         for clips, left_out in track(done, label="reading", total=len(takes), unit="take"):
@@ -113,12 +112,15 @@ def build(
             for clip in clips:
                 records.write(split_of[clip.subject], clip)
                 made += len(clip.frames)
+                found += int(clip.found_T.sum())
         if not made:
             raise UserError(f"no frame could be used: {_summary(skipped)}; see {table_path}")
         _write_skipped(records.folder / "skipped.csv", skipped)
     print(f"{out}: {made} of {len(table.rows)} frames, {len(table.aus)} AUs")
-    for split in sorted(set(split_of.values()) - set(records.splits)):
+    for split in sorted(set(split_of.values()) - set(records.parts)):
         print(f"{split} is empty: none of its subjects has a frame that could be used")
+    if found < made:
+        print(f"no face found in {made - found} frames: kept, marked, cut where it was last")
     if skipped:
         print(f"left out: {_summary(skipped)}; each is listed in {out / 'skipped.csv'}")
     if table.ignored:
@@ -151,7 +153,7 @@ class Cutter:
     emotions: tuple[str, ...]
     frames: int
     first_frame: int
-    crop: CropSettings
+    steps: FaceSteps
     quality: int
 
     def __call__(self, take: Take) -> tuple[list[schema.Clip], list[tuple[Row, str]]]:
@@ -165,13 +167,7 @@ class Cutter:
                 read.append((i, time_s))
                 yield frame
 
-        kept: list[tuple[int, float, FaceCrop]] = []
-        for cut in face_crops(pictures(), self.crop):
-            i, time_s = read[-1]
-            if cut is None:
-                skipped.append((take.rows[i], "no face"))
-            else:
-                kept.append((i, time_s, cut))
+        kept = [(*read[-1], cut) for cut in prepared(pictures(), self.steps)]
         clips = []
         for run in runs([int(take.place_T[i]) for i, _, _ in kept]):
             for start in range(0, len(run), self.frames):
@@ -216,7 +212,7 @@ class Cutter:
         reason = "unreadable" if number == self.first_frame else "not in film"
         skipped += [(rows[i], reason) for i in wanted.values()]
 
-    def _clip(self, take: Take, kept: list[tuple[int, float, FaceCrop]]) -> schema.Clip:
+    def _clip(self, take: Take, kept: list[tuple[int, float, FaceCut]]) -> schema.Clip:
         places = [i for i, _, _ in kept]
         first = take.rows[places[0]]
         emotions = {take.rows[i].emotion for i in places}

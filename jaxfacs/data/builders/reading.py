@@ -1,0 +1,234 @@
+"""Reading label files as owners deliver them: each mistake is named with its file and row."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from jaxfacs.errors import UserError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+FILMS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg")
+MAX_TEXT_BYTES = 1 << 30  # EmotioNet's lists of 950,000 rows are under 200 MB
+
+
+def require_folders(source: Path, *names: str, title: str) -> Path:
+    """`source`, if at least one of the folders or files `names` (patterns) is in it.
+
+    Owners' archives unpack with or without a folder of their own around: where `source` holds one
+    folder and nothing named, that is looked into. Raises UserError, saying what was expected.
+    """
+    if not source.is_dir():
+        raise UserError(f"--source {source} is not a folder")
+    if any(any(source.glob(name)) for name in names):
+        return source
+    inner = [path for path in source.iterdir() if path.is_dir()]
+    if len(inner) == 1 and any(any(inner[0].glob(name)) for name in names):
+        return inner[0]
+    archives = sorted(path.name for path in source.glob("*.zip"))
+    found = ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
+    hint = f"; unpack {archives[0]} first" if archives else ""
+    raise UserError(
+        f"{source} is not {title} as delivered: expected {' or '.join(names)}, found {found}{hint}"
+    )
+
+
+def relative(source: Path, path: Path) -> str:
+    """`path` as recordings name it: relative to the delivery, with "/"."""
+    return path.relative_to(source).as_posix()
+
+
+def inside(name: str, *, file: Path, line: int) -> str:
+    """A path out of a list, tidied; UserError where it leaves the folder or is absolute."""
+    path = PurePosixPath(name.strip().replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"^[A-Za-z]:", name):
+        raise UserError(f"{file}, line {line}: {name!r} leads out of the folder; mend the list")
+    return path.as_posix()
+
+
+def number_of(path: Path) -> int:
+    """The last number in a file's name, or −1: zero padding differs even between subjects."""
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else -1
+
+
+def numbered(folder: Path, suffixes: Sequence[str] = PICTURES) -> dict[int, Path]:
+    """number -> picture of a folder, by the last number in the name, ascending.
+
+    Raises UserError where two files have the same number. A folder that is not there is empty.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        number = number_of(path)
+        if number in found:
+            raise UserError(
+                f"{path} and {found[number].name} are both frame {number}; remove one of them"
+            )
+        found[number] = path
+    return dict(sorted(found.items()))
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file, without line ends and a byte order mark."""
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise UserError(f"{path} is larger than {MAX_TEXT_BYTES >> 20} MiB: no label file")
+        return path.read_text(encoding="utf-8-sig", errors="strict").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; copy the delivery again") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text file ({error.reason}); copy it again") from error
+
+
+def table(path: Path, *, delimiter: str = ",", header: bool = True) -> "Table":
+    """A CSV file (no quotes needed) as a `Table`; blank lines are left out."""
+    rows = [
+        (number, [cell.strip() for cell in cells])
+        for number, cells in enumerate(csv.reader(lines_of(path), delimiter=delimiter), start=1)
+        if any(cell.strip() for cell in cells)
+    ]
+    if not rows:
+        raise UserError(f"{path} is empty; copy it again")
+    names = rows.pop(0)[1] if header else []
+    return Table(path, names, rows)
+
+
+class Table:
+    """Rows of cells with the numbers of their lines.
+
+    Attributes:
+      path: of the file.
+      names: the header; empty without one.
+      rows: (line number from 1, cells).
+    """
+
+    def __init__(self, path: Path, names: list[str], rows: list[tuple[int, list[str]]]):
+        self.path, self.names, self.rows = path, names, rows
+
+    def column(self, *wanted: str) -> int:
+        """The place of the first of `wanted` in the header, letter case and blanks apart."""
+        plain = [_plain(name) for name in self.names]
+        for name in wanted:
+            if _plain(name) in plain:
+                return plain.index(_plain(name))
+        raise UserError(
+            f"{self.path} has no column {' or '.join(wanted)}; it has {', '.join(self.names[:12])}"
+        )
+
+    def numbers(self, columns: Sequence[int]) -> np.ndarray:
+        """float64 R×C: the cells of `columns` in each row as numbers."""
+        out = np.empty((len(self.rows), len(columns)))
+        for r, (line, cells) in enumerate(self.rows):
+            for c, column in enumerate(columns):
+                try:
+                    out[r, c] = float(cells[column])
+                except (ValueError, IndexError):
+                    shown = repr(cells[column]) if column < len(cells) else "nothing"
+                    raise UserError(
+                        f"{self.path}, line {line}, column {column + 1}: {shown} is no number"
+                    ) from None
+        return out
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_'\"]", "", name).lower()
+
+
+def occurrence(value: np.ndarray) -> np.ndarray:
+    """int8 occurrence from coders' numbers: 0 and 1 as they are, all else (9, 999, −1) unknown."""
+    return np.where(value == 1, 1, np.where(value == 0, 0, -1)).astype(np.int8)
+
+
+def intensity(value: np.ndarray) -> np.ndarray:
+    """float32 intensity from coders' numbers: 0–5 as they are, all else (9, −1) unknown."""
+    known = (value >= 0) & (value <= 5)
+    return np.where(known, value, -1).astype(np.float32)
+
+
+def sheets(path: Path) -> dict[str, Table]:
+    """The sheets of an Excel workbook by name, every row from the first on, cells as text.
+
+    Raises UserError for a workbook with a password, which is not readable by anybody without it.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise UserError(
+            f"{path.name} is an Excel workbook; pip install 'jaxfacs[datasets]', or save it as .csv"
+        ) from error
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(8)
+        if magic == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+            raise UserError(
+                f"{path} has a password, or is an old .xls; open it and save it as .xlsx without"
+            )
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; copy the delivery again") from error
+    except UserError:
+        raise
+    except Exception as error:  # openpyxl lets zip, XML and key errors through
+        raise UserError(f"{path} is no readable Excel workbook ({error}); copy it again") from error
+    found = {}
+    for sheet in book.worksheets:
+        rows = [
+            (line, [_text(cell) for cell in cells])
+            for line, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
+        ]
+        found[sheet.title] = Table(path, [], [row for row in rows if any(row[1])])
+    book.close()
+    return found
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def by_header(sheet: Table, *wanted: str) -> Table:
+    """`sheet` from the row on that holds all of `wanted`: owners put titles and notes above it."""
+    for place, (_, cells) in enumerate(sheet.rows):
+        plain = [_plain(cell) for cell in cells]
+        if all(_plain(name) in plain for name in wanted):
+            return Table(sheet.path, cells, sheet.rows[place + 1 :])
+    raise UserError(f"{sheet.path} has no row with the columns {', '.join(wanted)}")
+
+
+def consecutive(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields (first, end) places of the runs of ascending `numbers` that leave none out."""
+    start = 0
+    for place in range(1, len(numbers) + 1):
+        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
+            yield start, place
+            start = place
+
+
+def pictures_of(source: Path, folder: Path, numbers: Iterable[int]) -> tuple[str, ...]:
+    """Paths of the numbered pictures of a folder, relative to `source`.
+
+    A number without a file gets a path that does not exist, so that it is listed as missing.
+    """
+    there = numbered(folder)
+    return tuple(
+        relative(source, there.get(number, folder / f"{number}.jpg")) for number in numbers
+    )
+
+
+def files_by_stem(source: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """stem in lower case -> file, anywhere below `source`. UserError where two have one stem."""
+    found: dict[str, Path] = {}
+    for path in sorted(source.rglob("*")):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            stem = path.stem.lower()
+            if stem in found:
+                raise UserError(f"{path} and {found[stem]} have one name; remove one of them")
+            found[stem] = path
+    return found
