@@ -4,9 +4,10 @@ Nothing is divided here: sums and weights of shards and micro-batches are added 
 once, so that a batch split in any way has one loss. The weight never depends on a prediction.
 
 Labels of AU occurrence are -1 unknown, 0 absent, 1 present; an unknown label adds exactly 0 to the
-sum, to the weight and to every gradient. `weight_B` is a weight per example (0: padding) over the
-first axis; between it and the last axes, which the shapes name, there may be more (time). All sums
-are float32, whatever the predictions are in.
+sum, to the weight and to every gradient. Clips that were blended have shares between 0 and 1, which
+`bce` and `weighted_asymmetric` take as well. `weight_B` is a weight per example (0: padding) over
+the first axis; between it and the last axes, which the shapes name, there may be more (time). All
+sums are float32, whatever the predictions are in.
 """
 
 import jax
@@ -30,13 +31,13 @@ def bce(
 
     Args:
       logits: (B, ..., A).
-      occurrence: (B, ..., A) in {-1, 0, 1}.
+      occurrence: (B, ..., A), -1 or in [0, 1].
       positive_weight_A: what a present label counts for; an absent one counts 1. The weight that
         the sum is divided by stays the number of known labels, as in PyTorch's `pos_weight`.
     """
     logits, mask = logits.astype(jnp.float32), _known(occurrence, weight_B)
     positive = 1.0 if positive_weight_A is None else positive_weight_A
-    present = (occurrence == 1).astype(jnp.float32)
+    present = _share(occurrence)
     loss = positive * present * softplus(-logits) + (1.0 - present) * softplus(logits)
     return _masked_sum(loss, mask), mask.sum()
 
@@ -74,7 +75,7 @@ def weighted_asymmetric(
     """
     p, mask = probability.astype(jnp.float32), _known(occurrence, weight_B)
     weight = 1.0 if label_weight_A is None else label_weight_A
-    present = (occurrence == 1).astype(jnp.float32)
+    present = _share(occurrence)
     loss = -weight * (
         present * jnp.log(jnp.maximum(p, TINY))
         + (1.0 - present) * jax.lax.stop_gradient(p) * jnp.log(jnp.maximum(1.0 - p, TINY))
@@ -253,6 +254,11 @@ def probability_to_logit(probability: Array) -> Array:
 
 def logit_to_probability(logits: Array) -> Array:
     return sigmoid(logits.astype(jnp.float32))
+
+
+def _share(occurrence: Array) -> Array:
+    """How much of an AU is there, 0 to 1."""
+    return jnp.maximum(occurrence, 0).astype(jnp.float32)
 
 
 def _known(label: Array, weight_B: Array | None) -> Array:

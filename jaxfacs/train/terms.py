@@ -1,11 +1,12 @@
 """The terms of the loss: a table from what a network answers to what is minimised of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfacs.errors import UserError
 from jaxfacs.models import heatmaps
 from jaxfacs.train import losses
 from jaxfacs.train.config import LossConfig
@@ -48,15 +49,38 @@ class _Case:
 
 
 def loss_terms(config: LossConfig, outputs: Outputs, batch: Batch, facts: Facts) -> dict[str, Sum]:
-    """The (sum, weight) of every term that the outputs allow and whose scale is not 0."""
+    """The (sum, weight) of every term that the outputs allow and whose scale is not 0.
+
+    Raises UserError where clips were blended and a term cannot take shares for labels.
+    """
     case = _Case(config, outputs, labels_for(config, outputs, batch), batch, facts)
-    return {
-        name: term(case)
+    found = {
+        name: term
         for name, (scale, needed, term) in TERMS.items()
         if getattr(config, scale)
         and any(key in outputs for key in needed)
         and (name != "cooccurrence" or facts.correlation_AA is not None)
     }
+    if "occurrence" in case.labels and jnp.issubdtype(
+        case.labels["occurrence"].dtype, jnp.floating
+    ):
+        _refuse_shares(config, found)
+    return {name: term(case) for name, term in found.items()}
+
+
+def _refuse_shares(config: LossConfig, names: Collection[str]) -> None:
+    """Raises UserError if a term asks whether an AU is there, and not how much of it."""
+    instead = {
+        "--loss.occurrence bce": "occurrence" in names and config.occurrence in ("focal", "bp_mll"),
+        "--loss.edge-scale 0": "edge" in names,
+        "--loss.heatmap-scale 0": "heatmap" in names,
+        "--loss.clip-label centre": config.clip_label == "any",
+    }
+    if any(instead.values()):
+        raise UserError(
+            "data.augment.mixup blends clips, whose AUs then are there in part, and this loss "
+            f"takes whole ones; set {' '.join(k for k, v in instead.items() if v)}, or mixup 0"
+        )
 
 
 def scaled(config: LossConfig, means: dict[str, Array]) -> Array:
