@@ -32,6 +32,7 @@ class Alignment:
       points: K×2 landmarks -> the N×2 that are brought there; NaN where they are not given.
       fit: (N×2, N×2) -> 2×3 matrix, or None where it is not determined.
       needs: what the landmarks must hold, in words.
+      from_5: whether five landmarks, as YuNet's, suffice.
       lift: pixels of the square by which the hull mask rises above the brows; None: no mask.
     """
 
@@ -40,6 +41,7 @@ class Alignment:
     points: Callable[[np.ndarray], np.ndarray]
     fit: Callable[[np.ndarray, np.ndarray], np.ndarray | None]
     needs: str
+    from_5: bool = False
     lift: float | None = None
 
     def matrix(self, points_K2: np.ndarray, size: int) -> np.ndarray | None:
@@ -85,6 +87,7 @@ ALIGNMENTS = {
         points=centres,
         fit=similarity,
         needs="the eyes and the corners of the mouth",
+        from_5=True,
     ),
     # SCC-Heatmap. Its authors': affine registration as in Sánchez-Lozano, Tzimiropoulos and
     # Valstar, BMVC 2018; their own script was not released (github.com/EvelynFan/FAU, issue 5).

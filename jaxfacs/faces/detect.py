@@ -50,6 +50,7 @@ class Detector(Protocol):
     """
 
     name: str
+    gives_landmarks: bool
 
     def __call__(
         self, frame_HWC: np.ndarray, near: Sequence[np.ndarray] | None = None
@@ -90,6 +91,7 @@ class HaarDetector:
     """
 
     name = "haar"
+    gives_landmarks = False
     _WEIGHT, _WEIGHT_MIDDLE = 0.7, 3.5
     _VOTES: ClassVar = {"alt": 2.2, "alt2": 1.0}
 
@@ -163,6 +165,7 @@ class YuNetDetector:
     """YuNet (Wu et al. 2023) through `cv2.FaceDetectorYN`: slower to start, finds turned faces."""
 
     name = "yunet"
+    gives_landmarks = True
     # YuNet's rectangle -> the Haar cascade's square, medians over 143 faces that both found; the
     # ratio of the sides varies by 6 %, the centre by 4 % of the side.
     _SIDE, _RAISE = 1.05, 0.026

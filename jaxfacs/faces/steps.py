@@ -239,13 +239,13 @@ class FaceSteps:
         if self.alignment == "box":
             return
         chosen = align.ALIGNMENTS[self.alignment]
-        if _is_file(self.detection) and self.alignment != "eyes-mouth":
+        if _is_file(self.detection) and not chosen.from_5:
             raise UserError(
                 f"face step '{self.alignment}' needs {chosen.needs}, and YuNet finds 5 points; "
                 "give them with the step 'landmarks', or use 'eyes-mouth'"
             )
         if self.detection in ("haar", "boxes"):
-            remedy = " or a YuNet .onnx file" if self.alignment == "eyes-mouth" else ""
+            remedy = " or a YuNet .onnx file" if chosen.from_5 else ""
             raise UserError(
                 f"face step '{self.alignment}' needs {chosen.needs}, which '{self.detection}' "
                 f"does not give; use the step 'landmarks'{remedy}"

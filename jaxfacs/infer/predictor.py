@@ -45,7 +45,8 @@ class Predictor:
       aus: labels of the answers, in the bundle's order.
       emotions: names of the emotion scores; empty if there are none.
       valence_arousal: whether the network answers these.
-      crop: (frame, box) -> the network's uint8 input, as its records were cut.
+      crop: (frame, box, five landmarks or None) -> the network's uint8 input, as its records were
+        cut.
       batch: clips that the network reads at once.
       bundle: what was loaded, with its origin in `bundle.manifest`.
     """
@@ -55,6 +56,7 @@ class Predictor:
         self.aus = bundle.aus
         self._detector_name = detector or _trained_detector(bundle)
         self._detector = detect.create(self._detector_name)
+        self.crop = _crop_spec(bundle, self._detector)
         self._device = jax.devices()[0]
         self.batch = batch or (_CPU_BATCH if self._device.platform == "cpu" else _ACCELERATOR_BATCH)
         exported = _deserialised(bundle, self._device.platform)
@@ -72,19 +74,14 @@ class Predictor:
             emotions=mapper,
             has_affect=self.valence_arousal,
         )
-        size = bundle.input.size
-        self.crop = CropSpec(
-            margin=float(bundle.crop.get("margin", 0.2)),
-            stored_size=int(bundle.crop.get("size", size)),
-            size=size,
-        )
 
     @property
     def settings(self) -> dict[str, Any]:
         """What shapes the answers besides the network: JSON-able, for a result's origin."""
         return {
             "detector": self._detector_name,
-            "margin": self.crop.margin,
+            "margin": self.crop.steps.margin,
+            "faces": self.bundle.crop.get("steps", []),
             "thresholds": dict(zip(self.aus, self.bundle.thresholds_A.tolist(), strict=True)),
             "emotions_from": "network" if self._reading.num_emotions else "action units",
         }
@@ -214,6 +211,19 @@ def _trained_detector(bundle: Bundle) -> str:
     """Haar and YuNet give the same squares, so Haar stands in where YuNet's file is not at hand."""
     name = str(bundle.crop.get("detector", "haar"))
     return name if name.endswith(".onnx") and Path(name).is_file() else "haar"
+
+
+def _crop_spec(bundle: Bundle, detector: detect.Detector) -> CropSpec:
+    try:
+        spec = CropSpec.of_card(bundle.crop, bundle.input.size)
+    except UserError as error:
+        raise UserError(f"{bundle.path}: {error}") from error
+    if spec.needs_landmarks and not detector.gives_landmarks:
+        raise UserError(
+            f"{bundle.path}: its faces are laid by '{spec.steps.alignment}', and '{detector.name}' "
+            "finds no eyes and mouth; give the path of a YuNet .onnx file as the detector"
+        )
+    return spec
 
 
 def _deserialised(bundle: Bundle, platform: str) -> export.Exported:

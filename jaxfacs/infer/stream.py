@@ -2,19 +2,23 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
-from jaxfacs.faces.crop import crop
+from jaxfacs.errors import UserError
+from jaxfacs.faces.align import ALIGNMENTS
 from jaxfacs.faces.detect import Face
+from jaxfacs.faces.steps import FaceSteps
 from jaxfacs.infer.answer import answer, centred
 from jaxfacs.infer.bundle import InputSpec
 from jaxfacs.infer.windows import Clip, Run
 
 EMOTION_DECIMALS = 3
 AFFECT_DECIMALS = 3
+_UNKNOWN_MARGIN = 0.2  # of bundles that do not say how their faces were cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +61,65 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How a face becomes the network's input; the same as when its records were built."""
+    """How a face becomes the network's input; the same as when its records were built.
 
-    margin: float
-    stored_size: int  # of the records' frames, which training shrinks to the network's size
+    Attributes:
+      steps: of the records; `steps.size` is the side of their frames, which training shrinks to
+        the network's.
+      size: side of the network's frames in pixels.
+    """
+
+    steps: FaceSteps
     size: int
 
-    def __call__(self, frame_HWC: np.ndarray, box_4: np.ndarray) -> np.ndarray:
-        face = crop(frame_HWC, box_4, size=self.stored_size, margin=self.margin)
-        if self.stored_size == self.size:
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any], size: int) -> "CropSpec":
+        """From what a record set keeps as its `crop`; earlier ones keep no steps, only a margin.
+
+        Raises:
+          UserError: the words are not known here, or cannot be done without given landmarks.
+        """
+        words = card.get("steps", [])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UserError("its face steps are not a list of words; export the model again")
+        try:
+            steps = FaceSteps.parse(words)
+        except UserError as error:
+            raise UserError(f"{error}; or update jaxfacs, if a newer one made it") from error
+        chosen = ALIGNMENTS.get(steps.alignment)
+        if chosen is not None and not chosen.from_5:
+            raise UserError(
+                f"its faces are laid by '{steps.alignment}', which needs {chosen.needs}; no "
+                "detector here finds them in a film; train on records made with 'eyes-mouth' or "
+                "'box:0.1'"
+            )
+        margin = float(card.get("margin", steps.margin if words else _UNKNOWN_MARGIN))
+        stored = int(card.get("size", size))
+        return cls(replace(steps, margin=margin, size=stored), size)
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the detector must tell where eyes and mouth are."""
+        return self.steps.alignment != "box"
+
+    def __call__(
+        self,
+        frame_HWC: np.ndarray,
+        box_4: np.ndarray,
+        landmarks_5x2: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The network's uint8 size×size×3 of one face; without landmarks that of an upright one."""
+        matrix = None
+        if self.needs_landmarks:
+            if landmarks_5x2 is not None:
+                matrix = self.steps.matrix(landmarks_5x2)
+            if matrix is None:
+                matrix = self.steps.typical(box_4)
+        face = self.steps.cut(frame_HWC, box_4, landmarks_5x2, matrix_23=matrix)
+        stored = self.steps.size
+        if stored == self.size:
             return face
-        shrinks = self.stored_size > self.size
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        how = cv2.INTER_AREA if stored > self.size else cv2.INTER_LINEAR
         return cv2.resize(face, (self.size, self.size), interpolation=how)
 
 
@@ -220,7 +271,7 @@ class Stream:
             run = self._runs.get(face_id)
             if run is None:
                 run = self._runs[face_id] = Run(self._spec, step=self._step, hop=self._hop)
-            run.append(self._crop(frame_HWC, face.box_4))
+            run.append(self._crop(frame_HWC, face.box_4, face.landmarks_5x2))
             waiting.faces.append((face_id, face, run, run.length - 1))
             self._clips.extend(run.clips())
         if self._still:
