@@ -78,9 +78,9 @@ def prepared(
         lost, the largest again.
 
     Raises:
-      UserError: the steps need given boxes or landmarks and there are none, a frame is no 8-bit
-        picture or is empty, landmarks are in no known order.
-      ValueError: `known` ends before the frames.
+      UserError: the steps need given boxes or landmarks and `known` is None; landmarks are in no
+        known order or do not hold what the alignment needs.
+      ValueError: a frame is empty or no 8-bit picture; `known` ends before the frames.
     """
     if steps.needs_known and known is None:
         raise UserError(
@@ -262,13 +262,10 @@ def _moved(known_4: np.ndarray, offset_3: np.ndarray) -> np.ndarray:
 def _picture(frame: np.ndarray, number: int) -> np.ndarray:
     """The frame as uint8 H×W×3; grey ones are repeated in each colour."""
     shape = "×".join(map(str, frame.shape))
-    if frame.size == 0:
-        raise UserError(f"frame {number} is an empty picture ({shape}); leave it out")
     grey = frame.ndim == 2 or frame.shape[2:] == (1,)
-    if frame.dtype != np.uint8 or not (grey or frame.shape[2:] == (3,)):
-        raise UserError(
-            f"frame {number} is {frame.dtype} {shape}; faces are cut from 8-bit grey or RGB"
-        )
+    colour = frame.shape[2:] == (3,)
+    if frame.dtype != np.uint8 or frame.size == 0 or not (grey or colour):
+        raise ValueError(f"frame {number} is {frame.dtype} {shape}, no 8-bit grey or RGB picture")
     if grey:
         return cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_GRAY2RGB)
     return frame

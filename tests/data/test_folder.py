@@ -230,11 +230,14 @@ def test_what_cannot_be_used_is_listed_with_its_reason(source, tmp_path, capsys)
     assert "2 × not in film" in said and "2 × unreadable" in said and "2 × missing" in said
 
 
-def test_pictures_without_a_face_are_left_out(source, tmp_path):
+def test_pictures_without_a_face_are_kept_and_marked(source, tmp_path, capsys):
     write_table(source / "t.csv", "image,subject,AU12", *pictures())
-    with pytest.raises(UserError, match="no frame could be used: 12 × no face"):
-        build(source, tmp_path / "out", detector="haar")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+    opened = build(source, tmp_path / "out", detector="haar", validation=0, test=0)
+    clip = opened.clip("train", 0)
+    assert len(clip.frames) == 4 and not clip.found_T.any()
+    assert clip.box_T4.tolist() == [[0, 4, 40, 40]] * 4  # the middle of 40×48 pixels
+    assert "no face found in 12 frames" in capsys.readouterr().out
+    assert opened.crop["steps"] == ["haar", "box:0.1"]
 
 
 def test_a_real_face_is_found_and_cropped(shared_data, tmp_path):
