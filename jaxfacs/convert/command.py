@@ -85,7 +85,13 @@ def export_trained(
     # No paths of this machine.
     public = dataclasses.replace(
         experiment,
-        data=dataclasses.replace(data, source=Path(data.source).name),
+        data=dataclasses.replace(
+            data,
+            source=Path(data.source).name,
+            mixture=tuple(
+                dataclasses.replace(part, source=Path(part.source).name) for part in data.mixture
+            ),
+        ),
         init=dataclasses.replace(experiment.init, source=Path(experiment.init.source).name),
     )
     about = {
@@ -97,7 +103,7 @@ def export_trained(
         "step": trained.step,
         "validation": trained.metrics,
         "thresholds": "best F1 on validation" if trained.thresholds else "0.5, not tuned",
-        "data": {k: trained.manifest["data"][k] for k in ("name", "digest")},
+        "data": _sources(trained.manifest["data"]),
         "experiment": dataclasses.asdict(public),
         "checkpoint_sha256": trained.manifest["sha256"],
         "jaxfacs": __version__,
@@ -186,18 +192,28 @@ def _answered_frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple((2 * i + 1) * frames // (2 * length) for i in range(length))
 
 
-def _record_fps(experiment: Any, manifest: dict[str, Any]) -> float | None:
-    """Frames a second of the records, by the first clip's timestamps; None if they are not here."""
-    from jaxfacs.data.records import open_set
+def _sources(data: dict[str, Any]) -> dict[str, Any]:
+    """Which records a network was trained on: a name and a digest, and of several those of each."""
+    parts = data.get("parts", ())
+    return {k: data[k] for k in ("name", "digest")} | ({"parts": parts} if len(parts) > 1 else {})
 
+
+def _record_fps(experiment: Any, manifest: dict[str, Any]) -> float | None:
+    """Frames a second of the records, by each set's first clip; None if they differ or are gone."""
+    from jaxfacs.data.mixture import open_data
+
+    config, rates = experiment.data, set()
     try:
-        records = open_set(experiment.data.source)
-        if records.digest != manifest["data"]["digest"]:
+        data = open_data(config)
+        if data.digest != manifest["data"]["digest"]:
             return None
-        steps = np.diff(records.clip(experiment.data.train_split, 0).timestamps_T)
+        for member in data.members(config.train_split):
+            steps = np.diff(member.records.clip(member.split, 0).timestamps_T)
+            if len(steps) and np.median(steps) > 0:
+                rates.add(round(float(1 / np.median(steps)), 3))
     except (UserError, OSError):
         return None
-    return round(float(1 / np.median(steps)), 3) if len(steps) and np.median(steps) > 0 else None
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _mapper(name: str) -> dict[str, Any] | None:

@@ -208,8 +208,8 @@ class DataConfig:
             )
         if self.source and self.mixture:
             raise UserError(
-                f"data.source ({self.source}) and data.mixture are both given; one set is a source, "
-                "several are a mixture (--data.mixture.0.source DIR changes where a part lies)"
+                f"data.source ({self.source}) and data.mixture are both given; one set is a source,"
+                " several are a mixture (--data.mixture.0.source DIR changes where a part lies)"
             )
         if self.mixture and not any(part.weight for part in self.mixture):
             raise UserError("every part of data.mixture has weight 0, so nothing is learned from")

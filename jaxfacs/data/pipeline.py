@@ -1,15 +1,24 @@
 """Batches: batch i is a pure function of (seed, i), whatever the processes, workers and restarts.
 
-The chain is `source → seed → shuffle → repeat → random_map → [start·B + process :: count] → batch`
-(grain). Nothing in it has a state: to resume is to build it again at a step. The slice comes after
-the random part, because that part is keyed by the place in the global order. Only the order inside
-a batch depends on the number of processes.
+The chain is `order → random_map → [start·B + process :: count] → batch` (grain). Nothing in it has
+a state: to resume is to build it again at a step. The slice comes after the random part, because
+that part is keyed by the place in the global order. Only the order inside a batch depends on the
+number of processes.
+
+The order of one set is `range → shuffle → repeat`. Of several, each set has such an order of its
+own, and place i of the stream belongs to the k-th clip of one of them: a count, not a draw, so that
+every batch has each set's share to within a clip, and a set begins anew when it is through,
+whatever the others do.
 """
 
 import atexit
+import bisect
+import itertools
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import grain
@@ -17,16 +26,17 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.data.config import DataConfig
+from jaxfacs.data.mixture import Member, Mixture, open_data
 from jaxfacs.data.projection import Projection, unsided
-from jaxfacs.data.records import RecordSet, open_set
-from jaxfacs.data.rows import Load
+from jaxfacs.data.records import RecordSet
+from jaxfacs.data.rows import Load, Row
 from jaxfacs.errors import UserError
 
 Batch = dict[str, np.ndarray]
 
 
-def experiment_aus(config: DataConfig, records: RecordSet) -> tuple[str, ...]:
-    """The labels of the batches' columns: `config.aus`, or all of the set with sides joined.
+def experiment_aus(config: DataConfig, records: Mixture | RecordSet) -> tuple[str, ...]:
+    """The labels of the batches' columns: `config.aus`, or all of the sets with sides joined.
 
     Raises UserError where a label is no FACS code, with its near ones.
     """
@@ -41,36 +51,32 @@ def train_batches(
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-    records: RecordSet | None = None,
+    records: Mixture | None = None,
 ) -> Iterator[Batch]:
     """Yields this process's share of batch start_step, start_step + 1, … without end.
 
     Each has `frames_BTHWC` uint8, `occurrence_BTA` int8, `intensity_BTA` float32 (both −1 unknown),
+    and, where `config.flow` asks for it, `flow_BTHWF` float16 in [−1, 1] (`data.flow.stacks`),
     `landmarks_BT682` float32 (x, y) in pixels of the frames shown, the middle of the first at
     (0.5, 0.5), `valence_arousal_BT2` float32 in [−1, 1] (both NaN unknown), `emotion_B` int32
-    (−1 unknown), `weight_B` float32 (1), `index_B` int64 (record), `subject_B` int32 (place in
-    `RecordSet.subject_names`) and `start_B` int32 (first frame within the record), with
-    B = batch_size / process_count. Rows of process p are the rows p, p + count, … of the batch.
+    (place in `Mixture.emotions`, −1 unknown), `weight_B` float32 (the `loss_weight` of the set),
+    `set_B` int32 (place in `Mixture.names`), `index_B` int64 (clip, as `Mixture.index` counts),
+    `subject_B` int32 (place in `Mixture.persons`) and `start_B` int32 (first frame within the
+    record), with B = batch_size / process_count. Rows of process p are the rows p, p + count, … of
+    the batch.
 
     Raises:
-      UserError: the folder or a record cannot be read (shard and record named), the batch does not
+      UserError: a folder or a record cannot be read (shard and record named), the batch does not
         divide, the label list is wrong.
     """
-    records = records or open_set(config.source)
+    records = records or open_data(config)
     local = _local_size(config.batch_size, process_index, process_count)
-    source = records.source(config.train_split)
-    load = Load(
-        source=source,
-        num_aus=len(records.aus),
-        subject_N=records.index(config.train_split)["subject_N"],
-        straight=Projection.between(records.aus, experiment_aus(config, records)),
-        flipped=Projection.between(records.aus, experiment_aus(config, records), flipped=True),
-        config=config,
-    )
-    order = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat(None)
-    if config.balance:
-        order = order.random_map(_Rebalance(config.balance, _rarity(config, records)))
-    dataset = order.random_map(load.random)
+    members = records.members(config.train_split)
+    rows = _Rows.of(members, records, config, training=True)
+    order = _order(config, rows.first_P, [records.share(member) for member in members])
+    if config.balance or config.balance_subjects:
+        order = order.random_map(_Rebalance.of(config, records))
+    dataset = order.random_map(rows.random)
     first = start_step * config.batch_size + process_index
     return _iterate(dataset[first::process_count], local, config)
 
@@ -82,35 +88,26 @@ def evaluation_batches(
     batch_size: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-    records: RecordSet | None = None,
+    records: Mixture | None = None,
 ) -> Iterator[Batch]:
     """Yields every window of every clip of a split exactly once, in the order of the records.
 
     Windows of `frames × stride` tile a clip; where the last one runs over its end, its last frame
-    is repeated with unknown labels. The last batch is filled up with rows of `weight_B` 0, so that
-    shapes never change and every process gets the same number of batches. Keys as in
-    `train_batches`. `batch_size` is global; 0: `config.batch_size`.
+    is repeated with unknown labels. The last batch is filled up with rows of `weight_B` 0 (all
+    others have 1, whatever their set), so that shapes never change and every process gets the same
+    number of batches. Keys as in `train_batches`. `batch_size` is global; 0: `config.batch_size`.
     """
-    records = records or open_set(config.source)
+    records = records or open_data(config)
     batch_size = batch_size or config.batch_size
     local = _local_size(batch_size, process_index, process_count)
-    index = records.index(split)
     windows = [
         (record, start)
-        for record, length in enumerate(index["length_N"])
+        for record, length in enumerate(records.index(split)["length_N"])
         for start in range(0, int(length), config.frames * config.stride)
     ]
     windows += [(-1, 0)] * (-len(windows) % batch_size)
-    aus = experiment_aus(config, records)
-    load = Load(
-        source=records.source(split),
-        num_aus=len(records.aus),
-        subject_N=index["subject_N"],
-        straight=Projection.between(records.aus, aus),
-        flipped=Projection.between(records.aus, aus),
-        config=config,
-    )
-    dataset = grain.MapDataset.source(windows[process_index::process_count]).map(load.window)
+    rows = _Rows.of(records.members(split), records, config, training=False)
+    dataset = grain.MapDataset.source(windows[process_index::process_count]).map(rows.window)
     return _iterate(dataset, local, config)
 
 
@@ -128,12 +125,14 @@ def _local_size(batch_size: int, process_index: int, process_count: int) -> int:
 # key of one row -> key of a batch
 BATCH_KEYS = {
     "frames": "frames_BTHWC",
+    "flow": "flow_BTHWF",
     "occurrence": "occurrence_BTA",
     "intensity": "intensity_BTA",
     "landmarks": "landmarks_BT682",
     "valence_arousal": "valence_arousal_BT2",
     "emotion": "emotion_B",
     "weight": "weight_B",
+    "set": "set_B",
     "index": "index_B",
     "subject": "subject_B",
     "start": "start_B",
@@ -180,34 +179,196 @@ def _close_all() -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rebalance:
-    """With probability `share` puts a record drawn by weight in the place of the one in turn."""
+class _Rows:
+    """Rows of batches by the number of a clip over all sets; worker processes get a copy.
 
-    share: float
-    cumulative_N: np.ndarray
+    Attributes:
+      loads: one a member of the split.
+      first_P: the number of its first clip.
+      set_P: its place in the mixture.
+      weight_P: what its clips count for.
+      emotions_P: the joined place of each of its emotions, −1 at the end.
+    """
+
+    loads: tuple[Load, ...]
+    first_P: tuple[int, ...]
+    set_P: tuple[int, ...]
+    weight_P: tuple[float, ...]
+    emotions_P: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, members: Sequence[Member], records: Mixture, config: DataConfig, *, training: bool
+    ) -> "_Rows":
+        aus = experiment_aus(config, records)
+        loads = tuple(
+            Load(
+                source=member.records.source(member.split),
+                num_aus=len(member.records.aus),
+                subject_N=records.subject_places(member),
+                straight=Projection.between(member.records.aus, aus),
+                flipped=Projection.between(member.records.aus, aus, flipped=training),
+                config=config,
+            )
+            for member in members
+        )
+        return cls(
+            loads=loads,
+            first_P=tuple(np.cumsum([0, *(m.clips for m in members)]).tolist()),
+            set_P=tuple(member.place for member in members),
+            weight_P=tuple(m.part.loss_weight if training else 1.0 for m in members),
+            emotions_P=tuple(records.emotion_places(member.records) for member in members),
+        )
+
+    def random(self, record: int, rng: np.random.Generator) -> Row:
+        place, own = self._locate(record)
+        return self._joined(place, record, self.loads[place].random(own, rng))
+
+    def window(self, window: tuple[int, int]) -> Row:
+        record, start = window
+        if record < 0:  # padding
+            return {**self.loads[0].window(window), "set": np.int32(0)}
+        place, own = self._locate(record)
+        return self._joined(place, record, self.loads[place].window((own, start)))
+
+    def _locate(self, record: int) -> tuple[int, int]:
+        """(member, number of the clip in it)."""
+        place = bisect.bisect_right(self.first_P, record) - 1
+        return place, record - self.first_P[place]
+
+    def _joined(self, place: int, record: int, row: Row) -> Row:
+        """A set's own row in the terms of all sets."""
+        return {
+            **row,
+            "emotion": self.emotions_P[place][int(row["emotion"])],
+            "weight": np.float32(float(row["weight"]) * self.weight_P[place]),
+            "set": np.int32(self.set_P[place]),
+            "index": np.int64(record),
+        }
+
+
+def _order(
+    config: DataConfig, first_P: Sequence[int], share_P: Sequence[float]
+) -> grain.MapDataset:
+    """The numbers of the clips to be shown, without end.
+
+    Args:
+      config: its seed and batch size.
+      first_P: number of each set's first clip, and after the last the number of all.
+      share_P: of the stream that each set has; they add up to 1.
+    """
+    if len(share_P) == 1:
+        return grain.MapDataset.range(first_P[1]).seed(config.seed).shuffle().repeat(None)
+    seeds = np.random.SeedSequence(config.seed).generate_state(len(share_P) + 1).tolist()
+    own = tuple(
+        grain.MapDataset.range(first, end).seed(seed).shuffle().repeat(None)
+        for first, end, seed in zip(first_P, first_P[1:], seeds, strict=False)
+    )
+    # Without it one process of two, or one micro-batch, would have all of a set with every second
+    # place.
+    within = grain.MapDataset.range(config.batch_size).seed(seeds[-1]).shuffle().repeat(None)
+    rest_P = np.cumsum(share_P[::-1])[::-1]
+    ratios = (np.asarray(share_P) / rest_P).tolist()
+    take = _Interleave(own, within, config.batch_size, (*ratios[:-1], 1.0))
+    return grain.MapDataset.range(sys.maxsize).seed(config.seed).map(take)
+
+
+@dataclass(frozen=True, eq=False)
+class _Interleave:
+    """From a place in the stream to a clip: the sets take turns in proportion to their shares.
+
+    Of the first i places floor(r i) are the first set's, with r its share; the others are dealt
+    out to the sets after it in the same way, by their shares of the rest. Each count grows by 0 or
+    1 from place to place, so every clip of every order is met once.
+
+    Attributes:
+      own: clip numbers of each set in the order in which they come.
+      within: a new order of the places of each batch.
+      batch_size: how many those are.
+      ratio_P: each set's share of what those before it leave; the last has 1.
+    """
+
+    own: tuple[Any, ...]  # grain's data sets, whose elements are typed as if they could be None
+    within: Any
+    batch_size: int
+    ratio_P: tuple[float, ...]
+
+    def __call__(self, place: int) -> int:
+        place = place - place % self.batch_size + self.within[place]
+        for ratio, order in zip(self.ratio_P, self.own, strict=True):
+            before, after = int(ratio * place), int(ratio * (place + 1))
+            if after > before:
+                return order[before]
+            place -= before
+        raise AssertionError("the last set takes what is left")
+
+
+@dataclass(frozen=True, eq=False)
+class _Rebalance:
+    """Now and then puts another clip of the same set in the place of the one in turn.
+
+    Attributes:
+      table: (until, cumulative_N): where a draw in [0, 1) is below `until`, and not below that of
+        the one before, the clip is drawn by the weights of `cumulative_N`. These are sums over the
+        clips of each set, divided so that set p's go from p to p + 1.
+      first_P: number of each set's first clip, and after the last the number of all.
+    """
+
+    table: tuple[tuple[float, np.ndarray], ...]
+    first_P: tuple[int, ...]
+
+    @classmethod
+    def of(cls, config: DataConfig, records: Mixture) -> "_Rebalance":
+        members = records.members(config.train_split)
+        first_P = tuple(np.cumsum([0, *(m.clips for m in members)]).tolist())
+
+        def cumulative(weight_N: np.ndarray) -> np.ndarray:
+            sums = [np.cumsum(weight_N[a:b]) for a, b in itertools.pairwise(first_P)]
+            return np.concatenate([p + each / each[-1] for p, each in enumerate(sums)])
+
+        table = []
+        if config.balance:
+            table.append((config.balance, cumulative(_rarity(config, records))))
+        if config.balance_subjects:
+            until = config.balance + config.balance_subjects
+            table.append((until, cumulative(_by_subject(config, records))))
+        return cls(tuple(table), first_P)
 
     def __call__(self, record: int, rng: np.random.Generator) -> int:
         replace, where = rng.random(2)
-        if replace >= self.share:
-            return record
-        return int(np.searchsorted(self.cumulative_N, where, side="right"))
+        for until, cumulative_N in self.table:
+            if replace < until:
+                place = bisect.bisect_right(self.first_P, record) - 1
+                drawn = int(np.searchsorted(cumulative_N, place + where, side="right"))
+                return min(drawn, self.first_P[place + 1] - 1)  # place + where may round up
+        return record
 
 
-def _rarity(config: DataConfig, records: RecordSet) -> np.ndarray:
-    """Cumulative drawing probabilities: a clip weighs as much as its rarest AU is rare.
+def _rarity(config: DataConfig, records: Mixture) -> np.ndarray:
+    """Weight of each training clip: it weighs as much as its rarest AU is rare.
 
-    The weight of an AU is the inverse of the number of clips that show it, so that drawing by
+    The weight of an AU is the inverse of its share of the clips that are shown, so that drawing by
     weight alone shows AUs about equally often. Clips without any AU weigh like the commonest one.
     """
-    if not experiment_aus(config, records):
+    aus = experiment_aus(config, records)
+    if not aus:
         raise UserError("data.balance draws clips by their AUs, and these records have none")
+    shown, drawn_A = [], np.zeros(len(aus))
+    for member in records.members(config.train_split):
+        length_N = member.records.index(member.split)["length_N"]
+        present_FA = member.records.occurrence(member.split, aus=aus) == 1
+        shown.append(np.logical_or.reduceat(present_FA, np.cumsum(length_N) - length_N, axis=0))
+        drawn_A += records.share(member) * shown[-1].mean(0)
+    shown_NA = np.concatenate(shown)
+    safe_A = np.where(drawn_A > 0, drawn_A, 1.0)
+    floor = 1 / drawn_A.max() if drawn_A.any() else 1.0
+    return np.maximum(np.where(shown_NA, 1 / safe_A, 0).max(1), floor)
+
+
+def _by_subject(config: DataConfig, records: Mixture) -> np.ndarray:
+    """Weight of each training clip: one over the clips of its subject in its set."""
     index = records.index(config.train_split)
-    projection = Projection.between(records.aus, experiment_aus(config, records))
-    present_FA = projection.occurrence(index["occurrence_FA"]) == 1
-    first_N = np.cumsum(index["length_N"]) - index["length_N"]
-    shown_NA = np.logical_or.reduceat(present_FA, first_N, axis=0)
-    clips_A = np.maximum(shown_NA.sum(0), 1)
-    floor = 1 / clips_A.max()
-    weight_N = np.maximum(np.where(shown_NA, 1 / clips_A, 0).max(1), floor)
-    cumulative_N = np.cumsum(weight_N)
-    return cumulative_N / cumulative_N[-1]
+    nobody = np.array([name == "" for _, name in records.persons])[index["subject_N"]]
+    pairs = np.stack([index["set_N"], index["subject_N"]])
+    _, inverse_N, count = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+    return np.where(nobody, 1.0, 1 / count[inverse_N.reshape(-1)])

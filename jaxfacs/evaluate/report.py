@@ -83,6 +83,9 @@ def write(
     emotion_probability_NE: ArrayLike | None = None,
     valence_arousal_N2: ArrayLike | None = None,
     predicted_valence_arousal_N2: ArrayLike | None = None,
+    sets: Sequence[str] = (),
+    set_N: ArrayLike | None = None,
+    emotion_set_N: ArrayLike | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures predictions and writes report.json, report.md and PNGs; returns the JSON's content.
@@ -100,55 +103,130 @@ def write(
       emotions, emotion_N, emotion_probability_NE: names, index or −1, distribution; all or none.
       valence_arousal_N2, predicted_valence_arousal_N2: in [−1, 1], labels NaN where unknown; both
         or neither.
+      sets: names of the record sets that the rows are of. Of several there is "sets" in the report:
+        the same numbers for each, of the AUs that it codes.
+      set_N, emotion_set_N: place in `sets` of each row, and of each row of emotions.
       meta: where the numbers come from (step, split, data digest, config); JSON values.
 
     Raises:
       UserError: if the folder cannot be written.
       ValueError: if shapes do not fit each other.
     """
-    report: dict[str, Any] = {"format": FORMAT, "meta": dict(meta or {})}
-    pictures: dict[str, Callable[[Path], None]] = {}
+    arrays = {
+        "occurrence_NA": occurrence_NA,
+        "probability_NA": probability_NA,
+        "weight_N": weight_N,
+        "intensity_NA": intensity_NA,
+        "predicted_intensity_NA": predicted_intensity_NA,
+        "emotion_N": emotion_N,
+        "emotion_probability_NE": emotion_probability_NE,
+        "valence_arousal_N2": valence_arousal_N2,
+        "predicted_valence_arousal_N2": predicted_valence_arousal_N2,
+    }
+    given = {key: np.asarray(array) for key, array in arrays.items() if array is not None}
+    if aus and not given.keys() >= {"occurrence_NA", "probability_NA"}:
+        raise ValueError(f"{len(aus)} AUs without labels or predictions")
+    threshold_A = np.broadcast_to(
+        np.asarray(DEFAULT if thresholds is None else thresholds, np.float32), (len(aus),)
+    )
+    said, pictures = _measured(tuple(aus), threshold_A, tuple(emotions), given)
+    report: dict[str, Any] = {"format": FORMAT, "meta": dict(meta or {}), **said}
     if aus:
-        if occurrence_NA is None or probability_NA is None:
-            raise ValueError(f"{len(aus)} AUs without labels or predictions")
-        parts = _occurrence(aus, occurrence_NA, probability_NA, thresholds, weight_N)
-        report |= {**parts[0], "thresholds": tuned_on or "0.5, not tuned"}
-        pictures |= parts[1]
-    if intensity_NA is not None and predicted_intensity_NA is not None:
-        moments = Moments.of(intensity_NA, predicted_intensity_NA, weight_N=weight_N)
-        rows = _intensity_rows(aus, moments)
-        report["intensity"] = {"per_au": rows, "mean": _means(rows, INTENSITY_KEYS)}
-    if emotion_N is not None and emotion_probability_NE is not None:
-        called_N = np.argmax(np.asarray(emotion_probability_NE), axis=1)
-        table = Confusion.of(emotion_N, called_N, len(emotions), weight_N=weight_N)
-        report["emotion"] = _emotion_rows(emotions, table)
-        pictures["emotion_confusion.png"] = lambda path: plots.emotion_confusion(
-            path, emotions=emotions, count_EE=table.count_EE
-        )
-    if valence_arousal_N2 is not None and predicted_valence_arousal_N2 is not None:
-        moments = Moments.of_signed(
-            valence_arousal_N2, predicted_valence_arousal_N2, weight_N=weight_N
-        )
-        report["affect"] = _affect_rows(moments)
+        report["thresholds"] = tuned_on or "0.5, not tuned"
+    if len(sets) > 1:
+        report["sets"] = {}
+        for place, name in enumerate(sets):
+            own = _of_set(given, place, set_N=set_N, emotion_set_N=emotion_set_N)
+            coded = _coded(own, len(aus))
+            columns = {k: v[:, coded] if k.endswith("_NA") else v for k, v in own.items()}
+            labels = tuple(np.array(aus)[coded].tolist())
+            report["sets"][name] = _measured(labels, threshold_A[coded], tuple(emotions), columns)[
+                0
+            ]
     report = without_nan(report)
     _write_all(Path(folder), report, pictures)
     return report
+
+
+def _measured(
+    aus: tuple[str, ...],
+    threshold_A: np.ndarray,
+    emotions: tuple[str, ...],
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[dict[str, Any], dict[str, Callable[[Path], None]]]:
+    """What the report says of these rows, and the pictures of it."""
+    said: dict[str, Any] = {}
+    pictures: dict[str, Callable[[Path], None]] = {}
+    weight_N = arrays.get("weight_N")
+    if aus:
+        said, pictures = _occurrence(
+            aus, arrays["occurrence_NA"], arrays["probability_NA"], threshold_A, weight_N
+        )
+    if aus and {"intensity_NA", "predicted_intensity_NA"} <= arrays.keys():
+        moments = Moments.of(
+            arrays["intensity_NA"], arrays["predicted_intensity_NA"], weight_N=weight_N
+        )
+        rows = _intensity_rows(aus, moments)
+        said["intensity"] = {"per_au": rows, "mean": _means(rows, INTENSITY_KEYS)}
+    if {"emotion_N", "emotion_probability_NE"} <= arrays.keys():
+        called_N = np.argmax(arrays["emotion_probability_NE"], axis=1)
+        table = Confusion.of(arrays["emotion_N"], called_N, len(emotions), weight_N=weight_N)
+        said["emotion"] = _emotion_rows(emotions, table)
+        pictures["emotion_confusion.png"] = lambda path: plots.emotion_confusion(
+            path, emotions=emotions, count_EE=table.count_EE
+        )
+    if {"valence_arousal_N2", "predicted_valence_arousal_N2"} <= arrays.keys():
+        moments = Moments.of_signed(
+            arrays["valence_arousal_N2"], arrays["predicted_valence_arousal_N2"], weight_N=weight_N
+        )
+        said["affect"] = _affect_rows(moments)
+    return said, pictures
+
+
+EMOTION_ROWS = ("emotion_N", "emotion_probability_NE")  # one a clip, where others are one a frame
+
+
+def _of_set(
+    arrays: Mapping[str, np.ndarray],
+    place: int,
+    *,
+    set_N: ArrayLike | None,
+    emotion_set_N: ArrayLike | None,
+) -> dict[str, np.ndarray]:
+    """The rows of one set; nothing of what it has no label of at all."""
+    own = {
+        key: array[np.asarray(emotion_set_N if key in EMOTION_ROWS else set_N) == place]
+        for key, array in arrays.items()
+    }
+    for label, known in (
+        ("emotion_N", lambda label: label >= 0),
+        ("valence_arousal_N2", lambda label: ~np.isnan(label)),
+    ):
+        if label in own and not known(own[label]).any():
+            del own[label]
+    return own
+
+
+def _coded(arrays: Mapping[str, np.ndarray], num_aus: int) -> np.ndarray:
+    """bool A: AUs of which any row has a label."""
+    coded = np.zeros(num_aus, bool)
+    for label in ("occurrence_NA", "intensity_NA"):
+        if num_aus and label in arrays:
+            coded |= (arrays[label] >= 0).any(axis=0)
+    return coded
 
 
 def _occurrence(
     aus: Sequence[str],
     occurrence_NA: ArrayLike,
     probability_NA: ArrayLike,
-    thresholds: ArrayLike | None,
+    threshold_A: np.ndarray,
     weight_N: ArrayLike | None,
 ) -> tuple[dict[str, Any], dict[str, Callable[[Path], None]]]:
     """What the report says of occurrence, and the pictures of it."""
     truth_NA, probability_NA = np.asarray(occurrence_NA), np.asarray(probability_NA)
     if truth_NA.ndim != 2 or truth_NA.shape[1] != len(aus):
         raise ValueError(f"labels of shape {truth_NA.shape} for {len(aus)} AUs")
-    threshold_A = np.broadcast_to(
-        np.asarray(DEFAULT if thresholds is None else thresholds, np.float32), (len(aus),)
-    )
     scores = Scores.of(truth_NA, probability_NA, weight_N=weight_N)
     counts = Counts.of(truth_NA, probability_NA, threshold=threshold_A, weight_N=weight_N)
     at_half = Counts.of(truth_NA, probability_NA, threshold=DEFAULT, weight_N=weight_N)
@@ -183,7 +261,25 @@ def markdown(report: Mapping[str, Any]) -> str:
     if "emotion" in report:
         parts += ["", "## Emotions", "", *_emotion_lines(report["emotion"])]
         parts += ["", "![Confusion of emotions](emotion_confusion.png)"]
+    for name, own in report.get("sets", {}).items():
+        parts += ["", f"## Of these, {name}", *_set_lines(own)]
     return "\n".join(parts) + "\n"
+
+
+def _set_lines(own: Mapping[str, Any]) -> list[str]:
+    """The tables of one set of several: what it codes."""
+    parts = ["", f"Examples: {own['examples']}."] if "examples" in own else []
+    for key, columns, rows in (
+        ("per_au", COLUMNS, "per_au"),
+        ("intensity", INTENSITY_COLUMNS, "per_au"),
+        ("affect", AFFECT_COLUMNS, "per_dimension"),
+    ):
+        if key in own:
+            table = own if key == "per_au" else own[key]
+            parts += ["", *_table(columns, table[rows], table["mean"])]
+    if "emotion" in own:
+        parts += ["", *_emotion_lines(own["emotion"])]
+    return parts or ["", "It has no label of what the network answers."]
 
 
 def _occurrence_lines(report: Mapping[str, Any]) -> list[str]:

@@ -69,7 +69,8 @@ def evaluate(
     *,
     split: str = "test",
     step: str = "",
-    source: str = "",
+    source: tuple[str, ...] = (),
+    allow_overlap: bool = False,
 ) -> int:
     """Writes a per-AU report of a trained checkpoint.
 
@@ -81,13 +82,17 @@ def evaluate(
         workdir: what `jaxfacs train` wrote into.
         split: of the record set.
         step: a step, "best" or "latest"; by default the best if there is one, else the latest.
-        source: another record folder to measure on, or where the one trained on lies now.
+        source: other record folders to measure on, or where those trained on lie now; of several
+            there is a report of each set beside that of all.
+        allow_overlap: also on people that the network learned from, which is refused otherwise.
     """
     chosen = parse_step(step)
     _prepare(workdir)
     from jaxfacs.train.evaluate_run import evaluate_run
 
-    folder, line = evaluate_run(workdir, split=split, step=chosen, source=source)
+    folder, line = evaluate_run(
+        workdir, split=split, step=chosen, sources=source, allow_overlap=allow_overlap
+    )
     print(line)
     print(f"report: {folder / 'report.md'}")
     return 0

@@ -8,6 +8,7 @@ Both may take keywords with defaults, for what differs between runs of one paper
 import dataclasses
 import inspect
 import json
+import re
 import runpy
 import types
 import typing
@@ -133,7 +134,8 @@ class CheckpointConfig:
     best: int = 1
     """how many of the best are kept beside them"""
     metric: str = "mean_average_precision"
-    """the validation metric that says which is best"""
+    """the validation metric that says which is best: in a mixture that over the clips of all sets;
+    that of one set is called SET/mean_average_precision"""
     mode: Literal["max", "min"] = "max"
 
 
@@ -211,8 +213,11 @@ class Experiment:
 
 
 # Fields that say how a run is watched and fed, not what it computes: they may change on resume.
-# (data.source may move; that the records are the same is checked by their digest.)
-_WATCHING = ("watchdog_s", "profile", "data.source", "data.threads", "data.workers")
+# (Records may move; that they are the same is checked by their digest.)
+_WATCHING = (
+    *("watchdog_s", "profile", "data.threads", "data.workers"),
+    *("data.source", "data.mixture.source", "data.allow_overlap"),
+)
 
 
 def check(experiment: Experiment) -> Experiment:
@@ -330,7 +335,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     lines = []
     for name in sorted(flat_old.keys() | flat_new.keys()):
         before, after = flat_old.get(name, "absent"), flat_new.get(name, "absent")
-        if before != after and name not in _WATCHING:
+        if before != after and re.sub(r"\.\d+\.", ".", name) not in _WATCHING:
             lines.append(f"{name}: {before} -> {after}")
     return lines
 
@@ -338,6 +343,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = {str(i): item for i, item in enumerate(value)}
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{name}.")
         else:

@@ -1,8 +1,8 @@
 """Measures a trained checkpoint on a split, with thresholds tuned on the validation split."""
 
-import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,10 @@ import jax
 import numpy as np
 
 from jaxfacs import progress
+from jaxfacs.data.config import Part
+from jaxfacs.data.mixture import Mixture, open_data
+from jaxfacs.data.people import refuse_seen
 from jaxfacs.data.pipeline import evaluation_batches
-from jaxfacs.data.records import open_set
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import report, thresholds
 from jaxfacs.files import replacing
@@ -30,27 +32,30 @@ def evaluate_run(
     *,
     split: str,
     step: int | Literal["best", "latest"] | None = None,
-    source: str = "",
+    sources: Sequence[str] = (),
+    allow_overlap: bool = False,
 ) -> tuple[Path, str]:
     """Writes the report of a checkpoint on `split`; returns its folder and a line about it."""
     trained = checkpoint.load_for_inference(workdir, step=step)
     experiment = trained.experiment
     converted = "converted" in trained.manifest  # they have no records of their own
-    if converted and not source:
+    if converted and not sources:
         raise UserError(f"{workdir} holds converted weights; give --source RECORDS to measure on")
-    if source and (converted or open_set(source).digest == trained.manifest["data"]["digest"]):
-        experiment, source = _reading(experiment, source, trained), ""  # the same records, moved
+    target = reading(trained, sources) if sources else experiment
+    if converted or (sources and _is_own(trained, open_data(target.data))):
+        experiment = target  # the same records, moved
+    if not allow_overlap:
+        refuse_known(trained, target, split)
     tuning = experiment.data.validation_split
     own = predictions(trained, experiment, tuning)
     tuned_A = _tuned(workdir, trained, own) if trained.aus else None
 
-    if source:
-        experiment = _reading(experiment, source, trained)
-    same = split == tuning and not source
+    same, experiment = split == tuning and target is experiment, target
     rows = own if same else predictions(trained, experiment, split)
     tuned_on = f"tuned for F1 on {tuning}"
     if same:
         tuned_on += ", the split reported here: the F1 is too high for other data"
+    records = open_data(experiment.data)
     folder = Path(workdir) / "evaluation" / split / str(trained.step)
     written = report.write(
         folder,
@@ -66,17 +71,58 @@ def evaluate_run(
         emotion_probability_NE=rows.get("predicted_emotion"),
         valence_arousal_N2=rows.get("valence_arousal"),
         predicted_valence_arousal_N2=rows.get("predicted_valence_arousal"),
+        sets=records.names,
+        set_N=rows.get("set"),
+        emotion_set_N=rows.get("emotion_set"),
         meta={
             "workdir": str(workdir),
             "step": trained.step,
             "split": split,
             "model": experiment.model.name,
-            "records": open_set(experiment.data.source).digest,
+            "records": records.digest,
             "jaxfacs": trained.manifest["jaxfacs"],
             **({"thresholds": tuned_on} if trained.aus else {}),
         },
     )
-    return folder, f"step {trained.step} on {split}: {', '.join(_summary(written))}"
+    line = f"step {trained.step} on {split}: {', '.join(_summary(written))}"
+    for name, of_set in written.get("sets", {}).items():
+        line += f"\n  {name}: {', '.join(_summary(of_set)) or 'nothing that the network answers'}"
+    return folder, line
+
+
+def reading(trained: Trained, sources: Sequence[str]) -> Experiment:
+    """The experiment of a network with other records, or with its own, which lie elsewhere now."""
+    data = replace(trained.experiment.data, aus=trained.aus)
+    if len(sources) == len(data.parts):
+        pairs = zip(data.mixture, sources, strict=False)
+        parts = tuple(replace(part, source=source) for part, source in pairs)
+        moved = replace(data, source="" if parts else sources[0], mixture=parts)
+        if _is_own(trained, open_data(moved)):
+            return replace(trained.experiment, data=moved)
+    one = len(sources) == 1
+    parts = () if one else tuple(Part(source) for source in sources)
+    other = replace(data, source=sources[0] if one else "", mixture=parts)
+    return replace(trained.experiment, data=other)
+
+
+def refuse_known(trained: Trained, experiment: Experiment, split: str) -> None:
+    """Raises UserError if the split shows people whom the network learned from.
+
+    Not of the training split of its own records: whoever asks for that one knows what it is. Of
+    networks that were converted, or trained before checkpoints told of it, nothing is known.
+    """
+    records = open_data(experiment.data)
+    if _is_own(trained, records) and (
+        experiment.data.allow_overlap or split == experiment.data.train_split
+    ):
+        return
+    seen = trained.manifest["data"].get("seen", {})
+    held_out = [(member.records, member.split) for member in records.members(split)]
+    refuse_seen(seen, held_out, remedy="give --allow-overlap True")
+
+
+def _is_own(trained: Trained, records: Mixture) -> bool:
+    return records.digest == trained.manifest["data"]["digest"]
 
 
 def _tuned(workdir: Path, trained: Trained, own: Rows) -> np.ndarray:
@@ -109,14 +155,9 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
         yield f"always the most frequent {number(emotion['chance_accuracy'])}"
 
 
-def _reading(experiment: Experiment, source: str, trained: Trained) -> Experiment:
-    data = dataclasses.replace(experiment.data, source=source, aus=trained.aus)
-    return dataclasses.replace(experiment, data=data)
-
-
 def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
     """What the network says of every clip of a split, over all devices, beside the labels."""
-    records = open_set(experiment.data.source)
+    records = open_data(experiment.data, emotions=trained.emotions)
     records.require_split(split)
     aus = network_aus(experiment, records)
     if aus != trained.aus:

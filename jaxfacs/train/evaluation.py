@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics as measures
 from jaxfacs.evaluate.report import AFFECT
-from jaxfacs.evaluate.sums import Confusion, Moments
+from jaxfacs.evaluate.sums import Confusion, Moments, divide
 from jaxfacs.train import mesh as meshes
 
 Rows = dict[str, np.ndarray]
@@ -51,12 +51,26 @@ def collect(
     return _without_padding(rows), losses
 
 
-def measure(rows: Rows, aus: tuple[str, ...], losses: dict[str, float]) -> dict[str, float]:
+def measure(
+    rows: Rows, aus: tuple[str, ...], losses: dict[str, float], *, sets: tuple[str, ...] = ()
+) -> dict[str, float]:
     """Flat numbers for the metrics file: means over the AUs, then the AP and F1 of each.
 
     An AU for which a measure is not defined (never present, never coded) is left out of its mean.
+    Of several sets there are the numbers over the rows of all, by which the best checkpoint is
+    chosen, and behind "SET/" those of each, where they are defined; checkpoint.metric may name one
+    of these instead.
     """
-    found = dict(losses)
+    found = losses | _measured(rows, aus)
+    if len(sets) > 1:
+        for place, name in enumerate(sets):
+            own = _measured(_of_set(rows, place), aus)
+            found |= {f"{name}/{key}": v for key, v in own.items() if not np.isnan(v)}
+    return found
+
+
+def _measured(rows: Rows, aus: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
     if "probability" in rows:
         truth, p = rows["occurrence"], rows["probability"]
         table = {
@@ -65,8 +79,7 @@ def measure(rows: Rows, aus: tuple[str, ...], losses: dict[str, float]) -> dict[
             "roc_auc": measures.roc_auc(truth, p),
             "accuracy": measures.accuracy(truth, p),
         }
-        known = np.maximum((truth >= 0).sum(0), 1)
-        found["mean_occurrence"] = float(((truth == 1).sum(0) / known).mean())
+        found["mean_occurrence"] = _mean(divide((truth == 1).sum(0), (truth >= 0).sum(0)))
         found |= {f"mean_{name}": _mean(values) for name, values in table.items()}
         for name in ("average_precision", "f1"):
             found |= {f"{name}_AU{au}": float(v) for au, v in zip(aus, table[name], strict=True)}
@@ -92,18 +105,26 @@ def measure(rows: Rows, aus: tuple[str, ...], losses: dict[str, float]) -> dict[
 WEIGHED = {
     "weight": (
         "probability", "occurrence", "predicted_intensity", "intensity",
-        "predicted_valence_arousal", "valence_arousal", "weight",
+        "predicted_valence_arousal", "valence_arousal", "weight", "set",
     ),
-    "emotion_weight": ("predicted_emotion", "emotion", "emotion_weight"),
+    "emotion_weight": ("predicted_emotion", "emotion", "emotion_weight", "emotion_set"),
 }  # fmt: skip
+SETS = {"weight": "set", "emotion_weight": "emotion_set"}  # and the rows that say of which set
 
 
 def _without_padding(rows: Rows) -> Rows:
+    return _kept(rows, {weight: rows[weight] > 0 for weight in WEIGHED if weight in rows})
+
+
+def _of_set(rows: Rows, place: int) -> Rows:
+    return _kept(rows, {weight: rows[of] == place for weight, of in SETS.items() if of in rows})
+
+
+def _kept(rows: Rows, chosen: dict[str, np.ndarray]) -> Rows:
+    """The rows that `chosen` says of each group of WEIGHED."""
     kept = dict(rows)
-    for weight, keys in WEIGHED.items():
-        if weight in rows:
-            real = rows[weight] > 0
-            kept |= {key: rows[key][real] for key in keys if key in rows}
+    for weight, mask in chosen.items():
+        kept |= {key: rows[key][mask] for key in WEIGHED[weight] if key in rows}
     return kept
 
 

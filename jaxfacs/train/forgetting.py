@@ -5,7 +5,6 @@ in Masur 2022, table 5. Both networks are measured on the same records, each in 
 reading them.
 """
 
-import dataclasses
 import json
 import math
 import os
@@ -17,14 +16,14 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from jaxfacs.data.records import open_set
+from jaxfacs.data.mixture import open_data
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics, thresholds
 from jaxfacs.evaluate.report import without_nan
 from jaxfacs.files import replacing
 from jaxfacs.train.checkpoint import Trained, load_for_inference
 from jaxfacs.train.command import parse_step
-from jaxfacs.train.evaluate_run import predictions
+from jaxfacs.train.evaluate_run import predictions, reading, refuse_known
 from jaxfacs.train.evaluation import Rows
 
 FORMAT = 1  # of comparison.json
@@ -43,9 +42,10 @@ def compare(
     before: Annotated[Path, tyro.conf.arg(name="with")],
     *,
     split: str = "test",
-    source: str = "",
+    source: tuple[str, ...] = (),
     step: str = "",
     with_step: str = "",
+    allow_overlap: bool = False,
 ) -> int:
     """Compare the AUs of two networks on the same records, as before and after fine-tuning.
 
@@ -57,16 +57,18 @@ def compare(
       workdir: what `jaxfacs train` wrote into: the network after.
       before: the work directory of the network before, as that of --init-from.
       split: of the records.
-      source: records with AU labels; by default those that WORKDIR was trained on.
+      source: record folders with AU labels; by default those that WORKDIR was trained on.
       step: of WORKDIR: a step, "best" or "latest"; by default the best if there is one.
       with_step: the same, of the network before.
+      allow_overlap: also on people that one of them learned from, which is refused otherwise.
     """
     after = load_for_inference(workdir, step=parse_step(step))
     found = comparison(
         after,
         load_for_inference(before, step=parse_step(with_step)),
-        source=source or after.experiment.data.source,
+        sources=source or [part.source for part in after.experiment.data.parts],
         split=split,
+        allow_overlap=allow_overlap,
     )
     found["meta"] |= {"workdir": str(workdir), "with": str(before)}
     folder = Path(workdir) / "evaluation" / split / str(after.step)
@@ -77,7 +79,14 @@ def compare(
     return 0
 
 
-def comparison(after: Trained, before: Trained, *, source: str, split: str) -> dict[str, Any]:
+def comparison(
+    after: Trained,
+    before: Trained,
+    *,
+    sources: Sequence[str],
+    split: str,
+    allow_overlap: bool = False,
+) -> dict[str, Any]:
     """Measures both networks; the content of comparison.json.
 
     `per_au` has a row for each AU that both answer: `before` and `after` with AP, chance AP, F1,
@@ -85,7 +94,8 @@ def comparison(after: Trained, before: Trained, *, source: str, split: str) -> d
     measure, and `kept`, the share of the AP above chance that is left. None is an undefined number.
 
     Raises:
-      UserError: the networks share no AU, or the split codes none of those that they share.
+      UserError: the networks share no AU, the split codes none of those that they share, or it
+        shows people that one of them learned from.
     """
     aus = [au for au in after.aus if au in before.aus]
     if not aus:
@@ -93,16 +103,19 @@ def comparison(after: Trained, before: Trained, *, source: str, split: str) -> d
             f"the networks answer no AU in common: {' '.join(after.aus) or 'none'} and "
             f"{' '.join(before.aus) or 'none'}"
         )
-    records = open_set(source)
+    records = open_data(reading(after, sources).data)
     records.require_split(split)
     if not records.statistics(split, aus=aus).known_A.any():
         raise UserError(
             f"split '{split}' of {records.path} codes none of the AUs {' '.join(aus)}; give "
             "--source records that do"
         )
+    networks = {"before": before, "after": after}
+    if not allow_overlap:
+        for trained in networks.values():
+            refuse_known(trained, reading(trained, sources), split)
     sides = {
-        side: measured(trained, source=source, split=split)
-        for side, trained in (("before", before), ("after", after))
+        side: measured(trained, sources=sources, split=split) for side, trained in networks.items()
     }
     rows = [_row(au, sides["before"][au], sides["after"][au]) for au in aus]
     meta = {
@@ -125,18 +138,20 @@ def comparison(after: Trained, before: Trained, *, source: str, split: str) -> d
     )
 
 
-def measured(trained: Trained, *, source: str, split: str) -> dict[str, dict[str, float]]:
+def measured(
+    trained: Trained, *, sources: Sequence[str], split: str
+) -> dict[str, dict[str, float]]:
     """AU -> measures of a network on a split of any records.
 
     Thresholds of F1 are tuned on the validation split of the same records; they are 0.5 if there is
     none, or if it is the one that is measured.
     """
-    data = dataclasses.replace(trained.experiment.data, source=source, aus=trained.aus)
-    experiment = dataclasses.replace(trained.experiment, data=data)
+    experiment = reading(trained, sources)
+    tuning = experiment.data.validation_split
     rows = _of_aus(predictions(trained, experiment, split), trained)
     threshold_A = np.full(len(trained.aus), thresholds.DEFAULT, np.float32)
-    if data.validation_split != split and data.validation_split in open_set(source).splits:
-        own = _of_aus(predictions(trained, experiment, data.validation_split), trained)
+    if tuning != split and open_data(experiment.data).has_split(tuning):
+        own = _of_aus(predictions(trained, experiment, tuning), trained)
         threshold_A = thresholds.tune(own["occurrence"], own["probability"])
     truth, p = rows["occurrence"], rows["probability"]
     known = (truth >= 0).sum(axis=0)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxfacs.data.mixture import Mixture
 from jaxfacs.data.pipeline import experiment_aus
-from jaxfacs.data.records import RecordSet
 from jaxfacs.train.config import Experiment, LossConfig
 
 Batch = dict[str, Array]
@@ -29,7 +29,7 @@ PER_FRAME = {
 HIGHEST = ("occurrence", "intensity")  # what `clip_label="any"` takes the highest of
 
 
-def network_aus(experiment: Experiment, records: RecordSet) -> tuple[str, ...]:
+def network_aus(experiment: Experiment, records: Mixture) -> tuple[str, ...]:
     """The AUs that the network answers; none for one of emotions or affect alone."""
     return experiment_aus(experiment.data, records) if experiment.model.occurrence else ()
 

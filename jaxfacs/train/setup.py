@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfacs.data.mixture import Mixture, open_data
+from jaxfacs.data.people import joined
 from jaxfacs.data.pipeline import evaluation_batches, train_batches
-from jaxfacs.data.records import RecordSet, open_set
+from jaxfacs.data.records import RecordSet
 from jaxfacs.errors import UserError
 from jaxfacs.runtime.clock import Clock
 from jaxfacs.runtime.heartbeat import Heartbeat
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.runtime.preemption import Preemption
 from jaxfacs.runtime.profile import ProfileWindow
-from jaxfacs.train import evaluation, transfer, workdir
+from jaxfacs.train import evaluation, stored_flow, transfer, workdir
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Checkpoints, Manifest, new_manifest
@@ -36,6 +38,7 @@ class Run:
 
     experiment: Experiment
     aus: tuple[str, ...]
+    sets: tuple[str, ...]
     manifest: Manifest
     plan: Plan
     train_step: Callable[..., tuple[State, dict[str, jax.Array]]]
@@ -66,9 +69,9 @@ class Run:
             self.plan.mesh,
             stop=stop,
         )
-        return (
-            None if collected is None else evaluation.measure(collected[0], self.aus, collected[1])
-        )
+        if collected is None:
+            return None
+        return evaluation.measure(collected[0], self.aus, collected[1], sets=self.sets)
 
     def close(self) -> None:
         """Ends threads and gives files and signals back."""
@@ -89,10 +92,12 @@ def start(
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
-    records = open_set(config.source)
+    records = open_data(config)
     for split in (config.train_split, config.validation_split):
         records.require_split(split)
-    check_centre(experiment, records)
+    records.refuse_overlap(records.seen())
+    for member in records.members(config.train_split):
+        check_centre(experiment, member.records)
     check_emotions(experiment, records)
     mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
@@ -102,8 +107,9 @@ def start(
         mesh=mesh,
         aus=aus,
         num_emotions=len(records.emotions),
-        steps_per_epoch=records.splits[config.train_split] / config.batch_size,
+        steps_per_epoch=records.clips(config.train_split) / config.batch_size,
     )
+    stored_flow.check(experiment)
     facts = _label_facts(experiment, records, aus)
 
     # Where the first state comes from: this run's newest whole checkpoint, else another's network
@@ -112,7 +118,8 @@ def start(
     loaded = None
     if experiment.init.source and not checkpoints.steps():
         loaded = transfer.load(experiment, plan, aus=aus, emotions=records.emotions)
-    manifest = _manifest(experiment, records, aus)
+        records.refuse_overlap(loaded.seen)
+    manifest = new_manifest(experiment, aus=aus, emotions=records.emotions, data=records.manifest())
     workdir.claim(folder, manifest, accept_changes=accept_changes)
     restored = checkpoints.restore(plan.abstract)
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
@@ -125,6 +132,13 @@ def start(
         state = transfer.start(state, plan, loaded)
     origin = loaded.origin if loaded else restored[1].get("started_from") if restored else None
     manifest |= {"started_from": origin} if origin else {}
+    before = loaded.seen if loaded else restored[1]["data"].get("seen", {}) if restored else {}
+    manifest["data"]["seen"] = joined(manifest["data"]["seen"], before)
+    if records.crops_differ:
+        tell(
+            "the sets' faces were cut out in different ways; an exported network cuts them as in "
+            "the one that is drawn most"
+        )
 
     heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
     clock = Clock(host.get("seconds"))
@@ -151,6 +165,7 @@ def start(
     run = Run(
         experiment=experiment,
         aus=aus,
+        sets=records.names,
         manifest=manifest,
         plan=plan,
         train_step=jit_train_step(plan, experiment, **facts),
@@ -188,7 +203,7 @@ def check_centre(experiment: Experiment, records: RecordSet) -> None:
         )
 
 
-def check_emotions(experiment: Experiment, records: RecordSet) -> None:
+def check_emotions(experiment: Experiment, records: Mixture) -> None:
     """Refuses to learn emotions from records that name none."""
     if experiment.model.emotion and not records.emotions:
         raise UserError(
@@ -197,7 +212,7 @@ def check_emotions(experiment: Experiment, records: RecordSet) -> None:
 
 
 def _label_facts(
-    experiment: Experiment, records: RecordSet, aus: tuple[str, ...]
+    experiment: Experiment, records: Mixture, aus: tuple[str, ...]
 ) -> dict[str, jax.Array | None]:
     """What the loss takes from the training labels as a whole; see `terms.Facts`."""
     split = experiment.data.train_split
@@ -207,8 +222,3 @@ def _label_facts(
     if experiment.loss.cooccurrence_scale:
         facts["correlation_AA"] = jnp.asarray(correlation(records.occurrence(split, aus=aus)))
     return facts
-
-
-def _manifest(experiment: Experiment, records: RecordSet, aus: tuple[str, ...]) -> Manifest:
-    data = {"name": records.name, "digest": records.digest, "crop": dict(records.crop)}
-    return new_manifest(experiment, aus=aus, emotions=records.emotions, data=data)

@@ -20,6 +20,7 @@ from jaxfacs.train.terms import Facts
 
 Metrics = dict[str, Array]
 
+INPUTS = ("frames_BTHWC", "flow_BTHWF")  # what of a batch the network sees; the rest are labels
 EMA_WARMUP = 10.0  # decay (1 + n) / (10 + n) until it reaches its value, so a young average follows
 
 
@@ -72,7 +73,7 @@ def train_step(
 
     def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
         params = optim.held(params, plan.frozen_params)
-        outputs, stats = forward(plan, params, stats, part["frames_BTHWC"], dropout_key=key)
+        outputs, stats = forward(plan, params, stats, part, dropout_key=key)
         sums = terms.loss_terms(experiment.loss, outputs, part, facts)
         means = {name: total / weights[name] for name, (total, _) in sums.items()}
         return terms.scaled(experiment.loss, means), (stats, means)
@@ -144,11 +145,11 @@ def predict_step(
 
     Returns rows, one per clip or per (clip, frame), of what the network answers: `probability` and
     `occurrence` (N, A), `predicted_intensity` and `intensity` (N, A), `predicted_valence_arousal`
-    and `valence_arousal` (N, 2), and `weight` (N,) 0 for padding; one per clip:
-    `predicted_emotion` (B, E) probabilities and `emotion` (B,), `emotion_weight`, `index` (B,); and
-    `sum_*`, `weight_*`: the terms of the loss.
+    and `valence_arousal` (N, 2), `weight` (N,) 0 for padding and `set` (N,); one per clip:
+    `predicted_emotion` (B, E) probabilities and `emotion`, `emotion_weight`, `emotion_set`, `index`
+    (B,); and `sum_*`, `weight_*`: the terms of the loss.
     """
-    outputs, _ = forward(plan, params, stats, batch["frames_BTHWC"])
+    outputs, _ = forward(plan, params, stats, batch)
     labels = labels_for(experiment.loss, outputs, batch)
     rows: dict[str, Array] = {"index": batch["index_B"]}
     pairs: dict[str, tuple[str, Array]] = {}  # label -> (row of the answer, answer)
@@ -160,11 +161,12 @@ def predict_step(
     for name, (row, answer) in pairs.items():
         rows[row] = answer.reshape(-1, answer.shape[-1])
         rows[name] = labels[name].reshape(-1, answer.shape[-1])
-        rows["weight"] = jnp.repeat(batch["weight_B"], answered_frames(outputs) or 1)
+        for label, key in (("weight", "weight_B"), ("set", "set_B")):
+            rows[label] = jnp.repeat(batch[key], answered_frames(outputs) or 1)
     if "emotion" in outputs:
         rows["predicted_emotion"] = jax.nn.softmax(outputs["emotion"].astype(jnp.float32))
         rows["emotion"] = batch["emotion_B"]
-        rows["emotion_weight"] = batch["weight_B"]
+        rows["emotion_weight"], rows["emotion_set"] = batch["weight_B"], batch["set_B"]
     for name, (total, weight) in terms.loss_terms(experiment.loss, outputs, batch, facts).items():
         rows[f"sum_{name}"], rows[f"weight_{name}"] = total, weight
     return rows
@@ -174,14 +176,20 @@ def forward(
     plan: Plan,
     params: dict,
     stats: dict,
-    frames_BTHWC: Array,
+    batch: Batch,
     *,
     dropout_key: Array | None = None,
 ) -> tuple[dict[str, Array], dict]:
-    """Normalises uint8 frames on the device and runs the network; trains it if a key is given."""
-    x_BTHWC = (frames_BTHWC.astype(jnp.float32) - jnp.asarray(plan.mean_3)) / jnp.asarray(
+    """Normalises uint8 frames on the device and runs the network; trains it if a key is given.
+
+    Stored flow, where the batch has some, follows the colours of each frame as it is.
+    """
+    x_BTHWC = (batch["frames_BTHWC"].astype(jnp.float32) - jnp.asarray(plan.mean_3)) / jnp.asarray(
         plan.std_3
     )
+    if "flow_BTHWF" in batch:
+        flow_BTHWF = batch["flow_BTHWF"].astype(jnp.float32)
+        x_BTHWC = jnp.concatenate([x_BTHWC, flow_BTHWF], axis=-1)
     return models.apply(
         plan.graphdef,
         params,
@@ -200,16 +208,16 @@ def _term_weights(
     A weight depends on labels alone, so outputs of zeros give it; XLA drops the rest.
     """
     first = jax.tree.map(lambda x: x[0], parts)
-    forms, _ = jax.eval_shape(
-        partial(forward, plan), state["params"], state["stats"], first["frames_BTHWC"]
-    )
+    forms, _ = jax.eval_shape(partial(forward, plan), state["params"], state["stats"], first)
 
     def weights(part: Batch) -> Metrics:
         sums = terms.loss_terms(experiment.loss, _zeros(forms), part, facts)
         return {name: weight for name, (_, weight) in sums.items()}
 
-    labels = {k: v for k, v in parts.items() if k != "frames_BTHWC"}
-    found = jax.tree.map(lambda w: jnp.maximum(w.sum(), 1.0), jax.vmap(weights)(labels))
+    labels = {k: v for k, v in parts.items() if k not in INPUTS}
+    totals = jax.tree.map(jnp.sum, jax.vmap(weights)(labels))
+    # Nothing known: 0 over 1. Not the larger of the two: weights of examples may be below 1.
+    found = jax.tree.map(lambda total: jnp.where(total > 0, total, 1.0), totals)
     if not found:
         raise UserError(
             f"nothing is trained: {experiment.model.name} answers {', '.join(sorted(forms))}, and "

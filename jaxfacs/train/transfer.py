@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxfacs import models
+from jaxfacs.data.people import Seen
 from jaxfacs.errors import UserError
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Trained, load_for_inference
@@ -33,11 +34,13 @@ class Transfer:
     Attributes:
       values: our path -> array, float32, for everything that is loaded.
       origin: for the manifest: which checkpoint it was, and the card of converted weights.
+      seen: who it learned from; nobody of converted weights, whose people are not known here.
       table: what became of everything, for people.
     """
 
     values: Mapping[str, np.ndarray]
     origin: dict[str, Any]
+    seen: Seen
     table: str
 
 
@@ -78,6 +81,7 @@ def load(
     return Transfer(
         values={path: np.asarray(value) for path, value in values.items()},
         origin=_origin(source),
+        seen=source.manifest["data"].get("seen", {}),  # an earlier jaxfacs did not keep them
         table=_table(experiment, source, wanted, loaded=values.keys(), ignored=ignored),
     )
 

@@ -49,6 +49,7 @@ def test_shapes_and_types(straight):
         "valence_arousal_BT2": ((4, 4, 2), "float32"),
         "emotion_B": ((4,), "int32"),
         "weight_B": ((4,), "float32"),
+        "set_B": ((4,), "int32"),
         "index_B": ((4,), "int64"),
         "subject_B": ((4,), "int32"),
         "start_B": ((4,), "int32"),

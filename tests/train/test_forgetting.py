@@ -100,7 +100,7 @@ def test_networks_without_a_common_au_are_refused(unlearned):
     after = forgetting.load_for_inference(unlearned)
     before = dataclasses.replace(after, aus=("4", "9"))
     with pytest.raises(UserError, match="no AU in common: 1 12 25 and 4 9"):
-        forgetting.comparison(after, before, source="", split="test")
+        forgetting.comparison(after, before, sources=(), split="test")
 
 
 def test_an_au_never_known_cannot_be_lost():

@@ -41,6 +41,7 @@ def make_batch(seed: int = 0, rows: int = B) -> dict[str, np.ndarray]:
         "intensity_BTA": np.where(occurrence < 0, -1, occurrence * 2.5).astype(np.float32),
         "emotion_B": rng.integers(-1, 2, rows).astype(np.int32),
         "weight_B": np.ones(rows, np.float32),
+        "set_B": np.zeros(rows, np.int32),
         "index_B": np.arange(rows),
     }
 
