@@ -89,6 +89,7 @@ def show(
     out: Path | None = None,
     aus: tuple[str, ...] = (),
     verify: bool = False,
+    augment: bool = False,
 ) -> None:
     """Print what a record folder holds: clips, subjects, occurrence and intensity of every AU.
 
@@ -97,6 +98,8 @@ def show(
       out: folder for the plots (occurrence, intensities, a sheet of samples); none without it.
       aus: these AUs only.
       verify: read every shard and compare its digest first.
+      augment: draw every random change of training on one face, as augment.png in `out`, or
+        beside the record folder without it.
     """
     from jaxfacs.data import records, show
 
@@ -106,6 +109,12 @@ def show(
     if out is not None:
         for path in show.plots(opened, out, aus=aus):
             print(f"wrote {path}")
+    if augment:
+        from jaxfacs.data import augment_sheet
+
+        beside = folder.resolve().with_name(f"{folder.resolve().name}-augment.png")
+        path = beside if out is None else out / "augment.png"
+        print(f"wrote {augment_sheet.write(opened, path)}")
 
 
 def download(argv: list[str], prog: str) -> None:
@@ -177,6 +186,8 @@ def _download_emotionet(
       again: try once more what earlier runs could not get.
       allow_private: fetch also from this machine and private networks.
     """
+    if not lists:
+        raise UserError("which list? give the owners' sheet, dataFile_*.txt or a list of addresses")
     from jaxfacs.data.download_pictures import Settings
     from jaxfacs.data.download_pictures import download as fetch_pictures
 

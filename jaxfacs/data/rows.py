@@ -36,10 +36,9 @@ class Load:
         return blended(self._random(record, rng), self._random(int(partner), far), share)
 
     def _random(self, record: int, rng: np.random.Generator) -> Row:
-        far = transforms.apart(rng, 3) if self.config.strides else None
         clip = self._clip(record)
         drawn = transforms.draw(self.config.augment, rng)
-        start, places_T = _random_places(len(clip.frames), self.config, rng, far)
+        start, places_T = random_places(len(clip.frames), self.config, rng)
         return self._row(record, clip, start, places_T, drawn, rng)
 
     def window(self, window: tuple[int, int]) -> Row:
@@ -178,17 +177,17 @@ def _taken(
     return taken_T
 
 
-def _random_places(
-    length: int, config: DataConfig, rng: np.random.Generator, far: np.random.Generator | None
+def random_places(
+    length: int, config: DataConfig, rng: np.random.Generator
 ) -> tuple[int, np.ndarray]:
     """Where a training clip starts, and the T places of its frames in the record.
 
     A record shorter than the clip starts at 0; places beyond its end are padding.
     """
     stride = config.stride
-    if far is not None:
+    if config.strides:
         fitting = [s for s in config.strides if (config.frames - 1) * s < length]
-        stride = int(far.choice(fitting or [min(config.strides)]))
+        stride = int(transforms.apart(rng, 3).choice(fitting or [min(config.strides)]))
     reach = (config.frames - 1) * stride
     start = int(rng.integers(0, max(length - reach - 1, 0) + 1))
     places_T = start + stride * np.arange(config.frames)
