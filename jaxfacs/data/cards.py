@@ -85,7 +85,8 @@ def markdown(card: Mapping[str, Any]) -> str:
     ):
         if entries:
             lines += ["", f"{title}:", "", *(f"- {entry}" for entry in entries)]
-    if lost := card.get("faces_not_found"):
+    lost = {k: v for k, v in card.get("faces_not_found", {}).items() if v}
+    if lost:
         lines += ["", "Frames kept although no face was found, by subject:", ""]
         for split, counts in lost.items():
             told = ", ".join(f"{s or 'unknown'} {n}" for s, n in counts.items())

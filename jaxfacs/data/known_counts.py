@@ -54,15 +54,13 @@ def count(key: str, folder: Path, labels: Mapping[str, Any]) -> int:
 
 
 def _labelled(what: str, index: Path, labels: Mapping[str, Any]) -> int:
+    kind, name = ("AU", what[2:]) if what.startswith("AU") else what.split(" ", 1)
+    if kind not in ("AU", "emotion"):
+        raise ValueError(f"no count is called {what!r}")
+    names = labels["aus" if kind == "AU" else "emotions"]
+    if name not in names:
+        return 0
     with np.load(index) as file:
-        if what.startswith("AU"):
-            if what[2:] not in labels["aus"]:
-                return 0
-            return int((file["occurrence_FA"][:, labels["aus"].index(what[2:])] == 1).sum())
-        if what.startswith("emotion "):
-            name = what.removeprefix("emotion ")
-            if name not in labels["emotions"]:
-                return 0
-            chosen_N = file["emotion_N"] == labels["emotions"].index(name)
-            return int(file["length_N"][chosen_N].sum())
-    raise ValueError(f"no count is called {what!r}")
+        if kind == "AU":
+            return int((file["occurrence_FA"][:, names.index(name)] == 1).sum())
+        return int(file["length_N"][file["emotion_N"] == names.index(name)].sum())
