@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxfacs.convert.crc32c import crc32c
 from jaxfacs.convert.files import MAX_BYTES, FileError, Tensors
+from jaxfacs.data.crc32c import crc32c, masked
 
 FOOTER, MAGIC = 48, 0xDB4775248B80FB57
 TRAILER = 5  # of a block: its compression and its crc32c
@@ -64,7 +64,7 @@ def _tensor(name: str, entry: dict[int, list[Any]], data: list[np.ndarray]) -> n
     if shard >= len(data) or offset + size > data[shard].size or count * dtype.itemsize != size:
         raise FileError(f"{name} reaches beyond its file; the checkpoint is damaged")
     raw = np.asarray(data[shard][offset : offset + size])
-    if entry.get(6, [0])[0] != _masked(crc32c(raw)):
+    if entry.get(6, [0])[0] != masked(crc32c(raw)):
         raise FileError(f"{name} differs from its checksum; the checkpoint is damaged")
     return raw.view(dtype).reshape(shape)
 
@@ -88,7 +88,7 @@ def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]
     if end + TRAILER > len(table):
         raise FileError("a block lies beyond its end; it is damaged")
     kind, crc = struct.unpack("<BI", table[end : end + TRAILER])
-    if crc != _masked(crc32c(np.frombuffer(table[offset : end + 1], np.uint8))):
+    if crc != masked(crc32c(np.frombuffer(table[offset : end + 1], np.uint8))):
         raise FileError("a block differs from its checksum; it is damaged")
     if kind:
         raise FileError("its index is compressed; save it again with TensorFlow 1.0 or later")
@@ -137,8 +137,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return min(value, MAX_BYTES), at
     raise FileError("it ends too early")
-
-
-def _masked(crc: int) -> int:
-    """As LevelDB stores it, so that data with its checksum in it has another."""
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -113,7 +113,8 @@ def check(
     if clip.attributes_TK is not None:
         shapes["attributes"] = (clip.attributes_TK.shape, (frames, num_attributes))
     if clip.flow is not None:
-        shapes["flow_scale"] = (np.shape(clip.flow_scale_F), (len(clip.flow),))
+        scales = () if clip.flow_scale_F is None else clip.flow_scale_F.shape
+        shapes["flow_scale"] = (scales, (len(clip.flow),))
     for name, (got, wanted) in shapes.items():
         if tuple(got) != wanted:
             raise ValueError(f"clip {clip.clip_id}: {name} is {tuple(got)}, expected {wanted}")
@@ -149,7 +150,7 @@ def encode(clip: Clip) -> bytes:
         "flow_scale": clip.flow_scale_F,
     }
     arrays |= {name: array for name, array in optional.items() if array is not None}
-    features = {
+    features: dict[str, Sequence[bytes]] = {
         name: [np.ascontiguousarray(arrays[name], dtype).tobytes()]
         for name, (dtype, _) in _stored(clip.occurrence_TA.shape[1]).items()
         if name in arrays

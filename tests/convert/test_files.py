@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from scipy.io import savemat
 
 from jaxfacs.convert import files, files_keras, files_mat, files_plain
-from jaxfacs.convert.crc32c import crc32c
+from jaxfacs.data.crc32c import crc32c
 from jaxfacs.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tf_checkpoint"

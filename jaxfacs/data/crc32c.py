@@ -30,6 +30,11 @@ def crc32c(data: np.ndarray) -> int:
     return crc ^ 0xFFFFFFFF
 
 
+def masked(crc: int) -> int:
+    """A checksum as TensorFlow stores it: crc32c/crc32c.h, `Mask`."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def _over_zeros(length: int) -> np.ndarray:
     """What `length` zero bytes do to each bit of a crc: a 32x32 matrix over GF(2), as its rows."""
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
