@@ -60,7 +60,7 @@ def _affine(source_32: np.ndarray, target_32: np.ndarray) -> np.ndarray | None:
     source_33 = np.column_stack([source_32, np.ones(3)])
     edges = source_32[1:] - source_32[0]
     area = abs(float(edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0]))
-    if area < 1e-3 * float((edges**2).sum()):
+    if area <= 1e-3 * float((edges**2).sum()):
         return None
     return np.linalg.solve(source_33, target_32).T
 

@@ -202,7 +202,8 @@ class YuNetDetector:
         self._net.setInputSize((frame_HWC.shape[1], frame_HWC.shape[0]))
         self._net.setScoreThreshold(score)
         _, rows = self._net.detect(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR))
-        return [] if rows is None else [self._face(row) for row in rows]
+        # On strips of a few pixels the network answers with infinities.
+        return [] if rows is None else [self._face(row) for row in rows if np.isfinite(row).all()]
 
     def _face(self, row: np.ndarray) -> Face:
         x, y, w, h = row[:4]

@@ -22,7 +22,7 @@ __all__ = ["PRESETS", "FaceCut", "FaceSteps", "Known", "prepared"]
 
 # A given box this many times as wide as the frame, or landmarks that ask for such a crop, is a
 # fault of the file; cutting it would fill the memory.
-_WIDEST = 4
+_WIDEST = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +97,14 @@ def _cuts(
     given = iter(known) if known is not None else None
     find = _FINDERS.get(steps.detection, _detected)(steps)
     last: _Plan | None = None
+    shape: tuple[int, ...] = ()
     for number, raw in enumerate(frames):
         frame = _picture(raw, number)
         facts = Known() if given is None else next(given, None)
         if facts is None:
             raise ValueError(f"known faces end before frame {number}")
+        if frame.shape != shape:  # pictures of another size: a place in one is none in the next
+            last, shape = None, frame.shape
         place = find(frame, facts)
         plan = None if place is None else _plan(steps, place, frame, first=last is None)
         if plan is None and last is None and facts.box_4 is not None:
