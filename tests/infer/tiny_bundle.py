@@ -28,7 +28,15 @@ def tiny_function(weights, frames_BTHWC, *, per_frame, intensity, emotion):
 
 
 def write_tiny(
-    path, *, per_frame=False, intensity=False, emotion=False, answers=None, mapper=None, **input
+    path,
+    *,
+    per_frame=False,
+    intensity=False,
+    emotion=False,
+    answers=None,
+    mapper=None,
+    crop=None,
+    **input,
 ):
     rng = np.random.default_rng(0)
     weights = {
@@ -51,7 +59,7 @@ def write_tiny(
         aus=AUS,
         emotions=("happy", "sad") if emotion else (),
         thresholds=THRESHOLDS,
-        crop={"detector": "haar", "margin": 0.2, "size": 24},
+        crop=crop or {"detector": "haar", "margin": 0.2, "size": 24},
         emotion_mapper=mapper,
         about={"note": "a test"},
     )
