@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jaxfacs.data import flow, schema, writer
-from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording
+from jaxfacs.data import flow, schema, sound, writer
+from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording, Sound
 from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
 
 # Points of iBUG 68 that a shorter annotation has, by its number of points: without the inner mouth
@@ -294,6 +294,8 @@ def _read(recording: Recording, source: Path, cut: Cut) -> Iterator[tuple[int, f
     frames = recording.frames
     if isinstance(frames, Pictures):
         yield from _pictures(recording, frames, source, cut)
+    elif isinstance(frames, Sound):
+        yield from _sound(frames, source, cut)
     elif isinstance(frames, Film):
         yield from _film(recording, frames, source, cut)
     else:
@@ -318,6 +320,17 @@ def _pictures(
         else:
             before = (name, frame)
             yield t, _time(recording, t), frame
+
+
+def _sound(frames: Sound, source: Path, cut: Cut) -> Iterator[tuple[int, float, np.ndarray]]:
+    path = source / frames.path
+    try:
+        grey = sound.picture(path)
+    except (ValueError, OSError) as error:
+        reason = f"unreadable: {error}" if path.is_file() else "missing"
+        cut.left_out.append(LeftOut(frames.path, None, reason))
+        return
+    yield 0, 0.0, np.stack([grey] * 3, -1)
 
 
 def _film(

@@ -44,6 +44,13 @@ class Film:
         return len(self.numbers)
 
 
+@dataclass(frozen=True)
+class Sound(Film):
+    """A .wav file, shown as one picture: its log-mel spectrogram (`sound.picture`)."""
+
+    numbers: tuple[int, ...] = (0,)
+
+
 @dataclass(frozen=True, eq=False)
 class Pixels:
     """Frames that a label file itself holds.
