@@ -76,14 +76,11 @@ def build(builder: Builder, options: BuildOptions, own: Any) -> None:
     """
     _check(options)
     source = options.source.resolve()
-    steps = FaceSteps.parse(
-        options.faces or builder.faces,
-        size=options.size or (0 if options.faces else builder.size),
-    )
-    steps.require()
+    _steps(builder, options)  # a mistake in --faces is told before labels are read
     if not source.is_dir():
         raise UserError(f"--source {source} is not a folder")
     delivery = builder.read(source, own)
+    steps = _steps(builder, options, delivery.faces)
     source = delivery.root or source
     _check_delivery(delivery, builder)
     split_of = split_recordings(delivery.recordings, options)
@@ -157,6 +154,15 @@ def split_recordings(recordings: Sequence[Recording], options: BuildOptions) -> 
         r.name: dealt[who[r.name]] if given.get(r.name, "train") == "train" else given[r.name]
         for r in recordings
     }  # type: ignore[return-value]
+
+
+def _steps(builder: Builder, options: BuildOptions, found: Sequence[str] = ()) -> FaceSteps:
+    """How faces are prepared: as the person says, as suits what was found, as the set is used."""
+    own_size = 0 if options.faces or found else builder.size
+    words = options.faces or found or builder.faces
+    steps = FaceSteps.parse(words, size=options.size or own_size)
+    steps.require()
+    return steps
 
 
 def _check(options: BuildOptions) -> None:

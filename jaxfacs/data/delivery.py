@@ -149,6 +149,8 @@ class Delivery:
       left_out: rows that point to nothing, seen while the labels were read.
       notes: what was found where the owners' description is silent or differs, for the person.
       root: the folder that paths are relative to; None: the one that was given.
+      faces: preparation by default for what was found, where a set comes in several forms (whole
+        films, or crops); empty: the builder's.
     """
 
     recordings: Sequence[Recording]
@@ -159,6 +161,7 @@ class Delivery:
     left_out: Sequence[LeftOut] = ()
     notes: Sequence[str] = ()
     root: Path | None = None
+    faces: tuple[str, ...] = ()
 
 
 def with_aus(delivery: Delivery, aus: Sequence[str]) -> Delivery:

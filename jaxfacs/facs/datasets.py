@@ -45,6 +45,11 @@ DATASET_AUS: dict[str, tuple[str, ...]] = {
     "fera2015_semaine": _labels("2 12 17 25 28 45"),
     "fera2017": _labels("1 4 6 7 10 12 14 15 17 23"),
     "fera2017_intensity": _labels("1 4 6 10 12 14 17"),
+    # What OpenGraphAU reads of RAF-AU (tool/dataset_process.py); the label file holds 77 tokens.
+    "raf_au": (
+        *_labels("1 2 4 5 6 7 9 10 12 14 15 16 17 18 19 20 22 23 24 25 26 27 32 39"),
+        *_OPENGRAPHAU_SIDED,
+    ),
     "aff_wild2": _labels("1 2 4 6 7 10 12 15 23 24 25 26"),
     # Toolkits: what their output files carry.
     "openface": _OPENFACE_R,  # AUxx_r

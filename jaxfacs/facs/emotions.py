@@ -29,6 +29,14 @@ EMOTION_SETS: dict[str, tuple[str, ...]] = {
     "fer2013": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
     "affectnet": _words("neutral happiness sadness surprise fear disgust anger contempt"),
     "raf_db": _words("surprise fear disgust happiness sadness anger neutral"),  # file: 1-7
+    "raf_db_compound": (  # file: 1-11
+        *("happily surprised", "happily disgusted", "sadly fearful", "sadly angry"),
+        *("sadly surprised", "sadly disgusted", "fearfully angry", "fearfully surprised"),
+        *("angrily surprised", "angrily disgusted", "disgustedly surprised"),
+    ),
+    "fer_plus": _words("neutral happiness surprise sadness anger disgust fear contempt"),
+    "ferg_db": _words("anger disgust fear happiness neutral sadness surprise"),
+    "jaffe": _words("neutral happiness sadness surprise anger disgust fear"),
     "caer_s": _words("anger disgust fear happiness neutral sadness surprise"),
     "ck_plus": _words("neutral anger contempt disgust fear happiness sadness surprise"),
     "abaw_expr": _words("neutral anger disgust fear happiness sadness surprise other"),

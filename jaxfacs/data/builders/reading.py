@@ -7,11 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from jaxfacs.data.delivery import Pictures, Pixels, Recording
 from jaxfacs.errors import UserError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 FILMS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg")
 MAX_TEXT_BYTES = 1 << 30  # EmotioNet's lists of 950,000 rows are under 200 MB
+BATCH = 256  # stills a recording: little memory, and work for every process
 
 
 def require_folders(source: Path, *names: str, title: str) -> Path:
@@ -232,3 +234,48 @@ def files_by_stem(source: Path, suffixes: Sequence[str]) -> dict[str, Path]:
                 raise UserError(f"{path} and {found[stem]} have one name; remove one of them")
             found[stem] = path
     return found
+
+
+def stills(
+    name: str,
+    subject: str,
+    frames: Pictures | Pixels,
+    *,
+    split: str | None = None,
+    **labels: np.ndarray | None,
+) -> list[Recording]:
+    """Recordings of at most `BATCH` pictures by themselves, in the order given.
+
+    Args:
+      name: begins the names of the recordings, as in "train/0003".
+      subject: of all; "" where nobody is known.
+      frames: N pictures.
+      split: see `Recording`.
+      labels: array fields of `Recording`, a row a picture.
+    """
+    recordings = []
+    for number, first in enumerate(range(0, len(frames), BATCH)):
+        chunk = slice(first, first + BATCH)
+        recordings.append(
+            Recording(
+                name=f"{name}/{number:04d}",
+                subject=subject,
+                frames=Pictures(frames.paths[chunk])
+                if isinstance(frames, Pictures)
+                else Pixels(frames.frames[chunk]),
+                stills=True,
+                split=split,
+                **{k: v[chunk] for k, v in labels.items() if v is not None},  # type: ignore[arg-type]
+            )
+        )
+    return recordings
+
+
+def film_length(path: Path) -> int:
+    """Frames of a film as its container counts them, for sets that label films, not frames.
+
+    Reads the header alone (a few ms); 1 where it does not open, so that the film is listed.
+    """
+    import cv2
+
+    return max(int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)), 1)
