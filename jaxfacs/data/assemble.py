@@ -24,7 +24,16 @@ import numpy as np
 from jaxfacs import __version__
 from jaxfacs.data import writer
 from jaxfacs.data.cutting import Cut, Cutter
-from jaxfacs.data.delivery import REASONS, Delivery, Film, LeftOut, Pictures, Recording
+from jaxfacs.data.delivery import (
+    REASONS,
+    Delivery,
+    Examples,
+    Film,
+    LeftOut,
+    Pictures,
+    Pixels,
+    Recording,
+)
 from jaxfacs.data.parallel import ordered_map
 from jaxfacs.errors import UserError
 from jaxfacs.files import replacing
@@ -123,6 +132,8 @@ def first_frames(recording: Recording, count: int) -> Recording:
         changed["frames"] = dataclasses.replace(frames, numbers=frames.numbers[:count])
     elif isinstance(frames, Pictures):
         changed["frames"] = Pictures(frames.paths[:count])
+    elif isinstance(frames, Examples):
+        changed["frames"] = dataclasses.replace(frames, places=frames.places[:count])
     else:
         changed["frames"] = dataclasses.replace(frames, frames=frames.frames[:count])
     return dataclasses.replace(recording, **changed)
@@ -140,7 +151,7 @@ def fingerprint(shards: Sequence[Shard], info: writer.SetInfo, cutter: Cutter) -
                 value = getattr(recording, item.name)
                 if isinstance(value, np.ndarray):
                     digest.update(value.tobytes())
-                elif item.name == "frames" and not isinstance(value, Film | Pictures):
+                elif isinstance(value, Pixels):
                     digest.update(b"".join(frame.tobytes() for frame in value.frames))
                 else:
                     digest.update(repr(value).encode())
@@ -308,21 +319,22 @@ def summary(left_out: Sequence[LeftOut]) -> str:
     )
 
 
+def files_of(recording: Recording) -> Sequence[str]:
+    """The pictures or the film of a recording, relative to the delivery."""
+    frames = recording.frames
+    if isinstance(frames, Pictures):
+        return frames.paths
+    return () if isinstance(frames, Pixels) else (frames.path,)
+
+
 def require_pictures(source: Path, delivery: Delivery, *, may_lack: bool) -> None:
     """Raises UserError where too many of the named pictures or films are not there."""
     missing: list[str] = []
     total = 0
     for recording in delivery.recordings:
-        frames = recording.frames
-        names = (
-            {frames.path}
-            if isinstance(frames, Film)
-            else set(frames.paths)
-            if isinstance(frames, Pictures)
-            else set()
-        )
+        names = sorted(set(files_of(recording)))
         total += len(names)
-        missing += [name for name in sorted(names) if not (source / name).is_file()]
+        missing += [name for name in names if not (source / name).is_file()]
     lacking = len(missing) / total if total else 0.0
     if total and (len(missing) == total or (lacking > LACKING and not may_lack)):
         raise UserError(
@@ -337,15 +349,7 @@ def digest_of_inputs(source: Path, delivery: Delivery) -> str:
     for path in sorted(delivery.inputs):
         digest.update(path.name.encode() + bytes.fromhex(writer.sha256_of(path)))
     for recording in delivery.recordings:
-        frames = recording.frames
-        names = (
-            (frames.path,)
-            if isinstance(frames, Film)
-            else frames.paths
-            if isinstance(frames, Pictures)
-            else ()
-        )
-        for name in names:
+        for name in files_of(recording):
             path = source / name
             size = path.stat().st_size if path.is_file() else -1
             digest.update(f"{name} {size}\n".encode())

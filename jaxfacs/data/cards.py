@@ -26,6 +26,13 @@ def write(
     (folder / "dataset_card.md").write_text(markdown(card))
 
 
+def write_plain(folder: Path, labels: Mapping[str, Any]) -> None:
+    """The cards of a set that no owner delivered."""
+    card = content(folder, labels)
+    (folder / "dataset_card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    (folder / "dataset_card.md").write_text(markdown(card))
+
+
 def content(folder: Path, labels: Mapping[str, Any]) -> dict[str, Any]:
     """What is true of any set of records: of a builder's, a merged or a resharded one."""
     kept = (

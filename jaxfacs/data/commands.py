@@ -83,6 +83,57 @@ def verify(folder: Annotated[Path, tyro.conf.Positional]) -> None:
         print(line)
 
 
+def merge(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional], *, out: Path, shard_mb: int = 150
+) -> None:
+    """Join record sets that were built alike (on several machines, say) into one.
+
+    Args:
+      folders: what `jaxfacs data build` wrote.
+      out: new folder.
+      shard_mb: size of its files in MB.
+    """
+    from jaxfacs.data import merge
+
+    merge.merge(folders, out, shard_bytes=_shard_bytes(shard_mb))
+
+
+def reshard(
+    folder: Annotated[Path, tyro.conf.Positional], *, out: Path, shard_mb: int = 150
+) -> None:
+    """Write the same records in files of another size.
+
+    Args:
+      folder: what `jaxfacs data build` wrote.
+      out: new folder.
+      shard_mb: size of its files in MB.
+    """
+    from jaxfacs.data import merge
+
+    merge.merge((folder,), out, shard_bytes=_shard_bytes(shard_mb))
+
+
+def tfrecord(
+    folder: Annotated[Path, tyro.conf.Positional], *, out: Path, shard_mb: int = 150
+) -> None:
+    """Write records as TFRecord files of tf.train.Examples, for programs that read those.
+
+    Args:
+      folder: what `jaxfacs data build` wrote.
+      out: new folder; its features.json says what each feature is.
+      shard_mb: size of its files in MB.
+    """
+    from jaxfacs.data import export_tfrecord
+
+    export_tfrecord.export(folder, out, shard_bytes=_shard_bytes(shard_mb))
+
+
+def _shard_bytes(shard_mb: int) -> int:
+    if shard_mb < 1:
+        raise UserError(f"--shard-mb {shard_mb} must be at least 1")
+    return shard_mb << 20
+
+
 def show(
     folder: Annotated[Path, tyro.conf.Positional],
     *,
@@ -186,8 +237,6 @@ def _download_emotionet(
       again: try once more what earlier runs could not get.
       allow_private: fetch also from this machine and private networks.
     """
-    if not lists:
-        raise UserError("which list? give the owners' sheet, dataFile_*.txt or a list of addresses")
     from jaxfacs.data.download_pictures import Settings
     from jaxfacs.data.download_pictures import download as fetch_pictures
 

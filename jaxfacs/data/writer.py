@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from jaxfacs.data import schema
+from jaxfacs.data import cards, schema
 from jaxfacs.errors import UserError
 from jaxfacs.files import replacing
 
@@ -80,7 +80,9 @@ class SetInfo:
 
 
 @contextlib.contextmanager
-def writing(out: str | Path, info: SetInfo) -> Iterator["SetWriter"]:
+def writing(
+    out: str | Path, info: SetInfo, *, shard_bytes: int | None = None
+) -> Iterator["SetWriter"]:
     """Gives a writer of clips; on leaving, `out` becomes a whole set.
 
     All is written into `OUT.incomplete` beside it and renamed at the end. An exception removes that
@@ -97,9 +99,9 @@ def writing(out: str | Path, info: SetInfo) -> Iterator["SetWriter"]:
     lock = claim(partial)
     try:
         clear(partial)
-        writer = SetWriter(partial, info)
+        writer = SetWriter(partial, info, shard_bytes or SHARD_BYTES)
         yield writer
-        finish(partial, info, writer.parts)
+        cards.write_plain(partial, finish(partial, info, writer.parts, more=writer.more))
         os.unlink(partial / "lock")
         if out.exists():
             out.rmdir()
@@ -207,10 +209,20 @@ def _jpeg_size(jpeg: bytes) -> int:
 
 @dataclass
 class SetWriter:
-    """What `writing` gives. A builder may put further files into `folder`."""
+    """What `writing` gives.
+
+    Attributes:
+      folder: a builder may put further files into it.
+      info: of the set.
+      shard_bytes: after which a shard is closed.
+      more: further entries of labels.json.
+      parts: split -> what was written so far.
+    """
 
     folder: Path
     info: SetInfo
+    shard_bytes: int
+    more: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, list["Part"]] = field(default_factory=dict)
 
     def write(self, split: str, clip: schema.Clip) -> None:
@@ -218,10 +230,10 @@ class SetWriter:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         parts = self.parts.setdefault(split, [])
-        if not parts or parts[-1].raw_bytes >= SHARD_BYTES:
+        if not parts or parts[-1].raw_bytes >= self.shard_bytes:
             parts.append(Part(self.folder / f"{split}-{len(parts):05d}.part", self.info))
         parts[-1].add(clip)
-        if parts[-1].raw_bytes >= SHARD_BYTES:
+        if parts[-1].raw_bytes >= self.shard_bytes:
             parts[-1].close()
 
 

@@ -45,6 +45,8 @@ MADE: dict[str, Made] = {
 # Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
 DELIVERED: tuple[str, ...] = (
     "bp4d",
+    "emotionet",
+    "tfrecord",
 )  # fmt: skip
 
 
