@@ -140,6 +140,37 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_'\"]", "", name).lower()
 
 
+def au_column(name: str) -> str | None:
+    """The AU that a header names by its number: "AU06", "'AU 6'", "6" or "6.0" -> "6"; else None.
+
+    "1.1" is 1 as well: a second column called 1, as pandas writes it.
+    """
+    match = re.fullmatch(r"['\"\s]*(?:AU[\s_]?)?0*(\d{1,3})(?:\.\d+)?['\"\s]*", name, re.IGNORECASE)
+    return match[1] if match else None
+
+
+def frame_numbers(table: Table, column: int = 0) -> np.ndarray:
+    """int T: the owners' numbers of the frames, which must be whole and ascend.
+
+    Raises UserError, with the line, for anything else, and for a table without rows.
+    """
+    value_T = table.numbers((column,))[:, 0]
+    if not len(value_T):
+        raise UserError(f"{table.path} has no rows; copy it again")
+    whole_T = np.isfinite(value_T) & (np.abs(value_T) < 1e9)
+    whole_T[whole_T] = value_T[whole_T] % 1 == 0
+    if not whole_T.all():
+        line, cells = table.rows[int(np.argmin(whole_T))]
+        raise UserError(f"{table.path}, line {line}: {cells[column]!r} is no number of a frame")
+    number_T = value_T.astype(int)
+    wrong = np.flatnonzero(np.diff(number_T) <= 0)
+    if len(wrong):
+        line = table.rows[int(wrong[0]) + 1][0]
+        number = number_T[wrong[0] + 1]
+        raise UserError(f"{table.path}, line {line}: frame {number} comes twice or out of order")
+    return number_T
+
+
 def occurrence(value: np.ndarray) -> np.ndarray:
     """int8 occurrence from coders' numbers: 0 and 1 as they are, all else (9, 999, −1) unknown."""
     return np.where(value == 1, 1, np.where(value == 0, 0, -1)).astype(np.int8)
