@@ -195,7 +195,8 @@ _ADDRESS_ALONE = _Columns(0, None, {}, 1)
 
 def _automatic(path: Path, cells: list[str]) -> _Columns:
     """One or two addresses and 60 values, or no values at all: what the values mean is by place."""
-    addresses = 2 if len(cells) > 1 and "://" in cells[1] else 1
+    two = len(cells) == AU_COUNT + 2 or (len(cells) > 1 and "://" in cells[1])
+    addresses = 1 + two
     values = len(cells) - addresses
     if values not in (0, AU_COUNT):
         raise UserError(

@@ -73,6 +73,15 @@ def test_the_automatic_list(tmp_path):
     assert found == [(number - 1, *rest) for number, *rest in EXPECTED] and not problems.rows
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["two addresses first", "one address first"])
+def test_the_first_row_does_not_decide_how_the_automatic_list_is_read(tmp_path, first):
+    found, problems = rows(text(tmp_path / "dataFile_1001.txt", [TWO[first], TWO[1 - first]], "\t"))
+    assert [r[1:] for r in found] == [EXPECTED[first][1:], EXPECTED[1 - first][1:]]
+    assert not problems.rows
+    short = text(tmp_path / "dataFile_1002.txt", [[A, *values(AU2=1)]], "\t")
+    assert rows(short)[0] == [(1, A, "", coded(AU2=1))]
+
+
 def test_the_release_with_one_address_column(tmp_path):
     lines = [[HEADER[0], *HEADER[2:]], [f"'{A}'", *values(AU4=1)]]
     found, _ = rows(text(tmp_path / "sheet.csv", lines))

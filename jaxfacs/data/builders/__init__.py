@@ -46,6 +46,7 @@ MADE: dict[str, Made] = {
 DELIVERED: tuple[str, ...] = (
     "bp4d",
     "emotionet",
+    "emotionet",
     "tfrecord",
 )  # fmt: skip
 
