@@ -2,15 +2,17 @@
 
     jaxfacs convert swin_t swin_tiny_patch4_window7_224.pth --workdir weights/swin_t
     jaxfacs train configs/open_graphau_hybrid.py:stage=1 --workdir runs/open_1 \
-        --data.source DIR_OF_RECORDS --init-from weights/swin_t
+        --init-from weights/swin_t
     jaxfacs train configs/open_graphau_hybrid.py:stage=2 --workdir runs/open_2 \
-        --data.source DIR_OF_RECORDS --init-from runs/open_1
+        --init-from runs/open_1
 
-Options: stage, 1 or 2; backbone, resnet18, resnet50, swin_t, swin_s or swin_b.
+Options: stage, 1 or 2; backbone, resnet18, resnet50, swin_t, swin_s or swin_b; data, the folder in
+which the six record sets lie, each under its name in SETS. One that lies elsewhere, or is to come
+more often: --data.mixture.3.source DIR --data.mixture.3.weight 2 (they count from 0).
 
-Data: BP4D, DISFA (present from intensity 1 here), RAF-AU, Aff-Wild2, CK+ and CASME II in one set
-with the authors' split by subject. 27 AUs, and 7 of them on each side; what a set does not code is
-unknown and masked.
+Data: BP4D, DISFA (present from intensity 1 here), RAF-AU, Aff-Wild2, CK+ and CASME II, each with
+the authors' split by subject. 27 AUs, and 7 of them on each side; what a set does not code is
+unknown and masked. Every clip of every set comes equally often, as in the authors' joined list.
 
 Figures (the authors' README), test of the hybrid, mean F1 / accuracy in percent:
 
@@ -30,7 +32,7 @@ Their head reads AU 12's sides from AU 11's node, a slip that their weights need
 
 import dataclasses
 
-from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data.config import NO_AUGMENT, DataConfig, Part
 from jaxfacs.errors import UserError
 from jaxfacs.facs import DATASET_AUS
 from jaxfacs.train.config import (
@@ -44,6 +46,7 @@ from jaxfacs.train.config import (
     shrunk,
 )
 
+SETS = ("bp4d", "disfa", "raf_au", "aff_wild2", "ck_plus", "casme2")
 # stage -> learning rate, radius of the sharpness-aware step
 RECIPES = {1: (2e-5, 0.0), 2: (1e-5, 2.0)}
 # stage -> what does not come from the weights that it starts from
@@ -53,13 +56,14 @@ AUGMENT = dataclasses.replace(
 )
 
 
-def get_config(stage: int = 1, backbone: str = "swin_t") -> Experiment:
+def get_config(stage: int = 1, backbone: str = "swin_t", data: str = "data") -> Experiment:
     if stage not in RECIPES:
         raise UserError(f"stage={stage}: give stage 1 or 2")
     rate, radius = RECIPES[stage]
     return Experiment(
         data=DataConfig(
-            source="data/hybrid",
+            mixture=tuple(Part(f"{data}/{name}", name=name) for name in SETS),
+            mixture_by="clip",
             aus=DATASET_AUS["opengraphau"],
             frames=1,
             size=224,

@@ -118,7 +118,7 @@ def refuse_known(trained: Trained, experiment: Experiment, split: str) -> None:
         return
     seen = trained.manifest["data"].get("seen", {})
     held_out = [(member.records, member.split) for member in records.members(split)]
-    refuse_seen(seen, held_out, remedy="give --allow-overlap True")
+    refuse_seen(seen, held_out, remedy="give --allow-overlap")
 
 
 def _is_own(trained: Trained, records: Mixture) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from jaxfacs import cli
 from jaxfacs.data.records import open_set, write_set
+from jaxfacs.train import config as configs
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -87,7 +88,10 @@ def test_a_shrunk_config_goes_all_the_way(name, records, picture, tmp_path):
     stem, _, options = name.partition(":")
     config = f"{ROOT / 'configs' / stem}.py" + (f":{options}" if options else "")
     workdir, bundle, out = tmp_path / "run", tmp_path / "model.jaxfacs", tmp_path / "out"
-    run("train", config, "--smoke", "--workdir", workdir, "--data.source", records)
+    parts = len(configs.load(config, smoke=True).data.mixture)
+    fields = [f"mixture.{i}.source" for i in range(parts)] or ["source"]
+    sources = [word for field in fields for word in (f"--data.{field}", records)]
+    run("train", config, "--smoke", "--workdir", workdir, *sources)
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert max(row["step"] for row in rows) >= 2
     assert all(0 < row["loss"] < np.inf for row in rows if "loss" in row)
