@@ -67,8 +67,9 @@ def unpack(png: bytes, scale: float) -> np.ndarray:
     level = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
     if level is None or level.shape[1] != 2 * level.shape[0]:
         raise ValueError("the picture of a flow field does not decode")
-    flow_2HW = level.reshape(len(level), 2, len(level)).swapaxes(0, 1).astype(np.float32) - ZERO
-    return np.ascontiguousarray(flow_2HW.transpose(1, 2, 0)) * np.float32(scale / LARGEST)
+    size = len(level)
+    pixels_256 = (np.arange(256, dtype=np.float32) - ZERO) * np.float32(scale / LARGEST)
+    return cv2.LUT(cv2.merge((level[:, :size], level[:, size:])), pixels_256)
 
 
 def still(size: int) -> tuple[bytes, float]:

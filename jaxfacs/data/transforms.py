@@ -179,6 +179,8 @@ def carry(flow_FHW2: np.ndarray, drawn: Draw, *, size: int) -> np.ndarray:
     out_FHW2 = np.empty((len(flow_FHW2), size, size, 2), np.float32)
     matrix_2x3 = _affine(drawn, source, size)
     if matrix_2x3 is None:
+        if size == source:
+            return flow_FHW2
         for field, out in zip(flow_FHW2, out_FHW2, strict=True):
             resize(field, size, out)
         return out_FHW2 * np.float32(size / source)
@@ -250,7 +252,7 @@ def _add_noise(frames_THWC: np.ndarray, sigma: float, rng: np.random.Generator) 
     size = frames_THWC.shape[1]
     level_256 = np.rint(sigma * QUANTILES).astype(np.int16)
     rows = size + NOISE_ROWS
-    field_HWC = level_256[rng.integers(0, 256, (rows, size, 3), np.uint8)]
+    field_HWC = cv2.LUT(rng.integers(0, 256, (rows, size, 3), np.uint8), level_256)
     starts_T = rng.integers(0, NOISE_ROWS, len(frames_THWC))
     for frame, start in zip(frames_THWC, starts_T.tolist(), strict=True):
         cv2.add(frame, field_HWC[start : start + size], dst=frame, dtype=cv2.CV_8U)
