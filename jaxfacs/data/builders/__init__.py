@@ -32,22 +32,19 @@ MADE: dict[str, Made] = {
         licence="yours: every picture is made on your machine",
         obtain="nothing to download",
     ),
-    "folder": Made(
-        module="jaxfacs.data.builders.folder",
-        function="build",
-        task="your own pictures or films with a CSV of labels, one row a frame",
-        labels="whatever AUs, emotions, valence and arousal the table holds",
-        licence="that of your data",
-        obtain="--source DIR",
-    ),
 }
 
 # Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
 DELIVERED: tuple[str, ...] = (
     "bp4d",
     "emotionet",
-    "emotionet",
     "tfrecord",
+    "folder",
+    "caer",
+    "caer_s",
+    "fer2013",
+    "ferg_db",
+    "jaffe",
 )  # fmt: skip
 
 

@@ -86,6 +86,20 @@ def lines_of(path: Path) -> list[str]:
         raise UserError(f"{path} is no text file ({error.reason}); copy it again") from error
 
 
+def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, cells) of a CSV file that is too large to be held whole."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, [cell.strip() for cell in cells]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; copy the delivery again") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV file ({error}); copy it again") from error
+
+
 def table(path: Path, *, delimiter: str = ",", header: bool = True) -> "Table":
     """A CSV file (no quotes needed) as a `Table`; blank lines are left out."""
     rows = [
