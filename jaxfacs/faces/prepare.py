@@ -149,7 +149,7 @@ def _plan(steps: FaceSteps, place: _Place, frame: np.ndarray, *, first: bool) ->
     if matrix is None:
         return None
     side = steps.size / np.sqrt(max(abs(float(np.linalg.det(matrix[:, :2]))), 1e-12))
-    if side > _WIDEST * max(frame.shape[:2]):
+    if not 1 <= side <= _WIDEST * max(frame.shape[:2]):
         return None
     return _Plan(place.box_4, matrix, None, place.points_K2, place.found)
 

@@ -64,3 +64,19 @@ def test_detectors_agree_on_real_faces(shared_data):
         assert theirs[0].landmarks_5x2 is not None
     scenery = cv2.imread(str(shared_data / "faces" / "free-mountain-vector-01.jpg"))
     assert haar(scenery) == [] and yunet(scenery) == []
+
+
+def test_yunets_infinities_are_no_faces():
+    class Net:
+        def setInputSize(self, size): ...
+        def setScoreThreshold(self, score): ...
+
+        def detect(self, frame):
+            row = np.linspace(10, 40, 15, dtype=np.float32)
+            row[14] = 0.9
+            return 2, np.stack([row, np.where(np.arange(15) == 2, np.inf, row)])
+
+    net = detect.YuNetDetector.__new__(detect.YuNetDetector)
+    net._net, net._min_size, net._score = Net(), 0.08, 0.5
+    (face,) = net._search(np.zeros((40, 40, 3), np.uint8), 0.5)
+    assert np.isfinite(face.box_4).all()

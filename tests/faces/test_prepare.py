@@ -165,6 +165,11 @@ def test_landmarks_that_are_none_are_not_found(name):
     steps = FaceSteps.parse(("landmarks", name), size=32)
     bad = [None, np.full((68, 2), np.nan), np.zeros((68, 2)), np.full((68, 2), 7.0)]
     bad += [face_at(5000, 10, 50), face_at(-1e6, -1e6, 2e6), face_at(40, 40, 0.01)]
+    if name != "box:0.1":
+        inner = [*range(1, 5), *range(12, 16), *range(27, 48), 48, 54]
+        spot = face_at(30, 10, 50)  # its outline is a face's, what is aligned is half a pixel
+        spot[[8, *inner]] = (55, 35) + 0.01 * (spot[[8, *inner]] - (55, 35))
+        bad.append(spot)
     known = [Known(landmarks_K2=p) for p in (*bad, face_at(30, 10, 50), *bad)]
     got = list(prepared(frames(len(known)), steps, known))
     assert [c.found for c in got] == [k == len(bad) for k in range(len(known))]
@@ -201,6 +206,16 @@ def test_openface_is_black_around_the_landmarks():
     assert set(np.unique(got.frame_HWC)) == {0, 255}
     (lost,) = prepared([frame], FaceSteps.parse(("openface",)), [Known()])
     assert not lost.found and 0.3 < (lost.frame_HWC == 255).mean() < 0.9
+
+
+def test_the_mask_of_openface_grows_with_the_crop():
+    frame = np.full((80, 80, 3), 255, np.uint8)
+    for known in (Known(), Known(landmarks_K2=face_at(10, 10, 60))):
+        small, large = (
+            next(prepared([frame], FaceSteps.parse(("openface",), size=s), [known])).frame_HWC
+            for s in (56, 112)
+        )
+        assert (large[::2, ::2] != small).mean() < 0.03
 
 
 # All of them

@@ -39,7 +39,7 @@ def test_words_and_what_they_mean(words, expected):
     assert FaceSteps.parse(words, size=64) == replace(expected, size=64)
 
 
-@pytest.mark.parametrize("words", [*((name,) for name in PRESETS), ("x/y.onnx", "box:0.123456")])
+@pytest.mark.parametrize("words", [*((name,) for name in PRESETS), ("x/y.onnx", "box:0.123456789")])
 def test_what_is_kept_means_the_same(words):
     steps = FaceSteps.parse(words)
     card = json.loads(json.dumps(steps.card))

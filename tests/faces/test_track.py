@@ -112,3 +112,13 @@ def test_real_films(shared_data):
     assert len(found) == 169 and found == [True] * 72 + [False] * 97
     single = list(follow(frames("single_face.mp4"), create("haar")))
     assert [[i for i, _ in r] for r in single] == [[0]] * 72
+
+
+def test_a_face_that_is_missed_keeps_its_landmarks():
+    frame, boxes = scene({1: (20, 30)})
+    points = np.float32([[30, 40], [50, 40], [40, 50], [32, 60], [48, 60]])
+    tracker = Tracker()
+    tracker.update([Face(boxes[1], 0.9, points)], frame)
+    ((_, bridged),) = tracker.update([], frame)
+    np.testing.assert_array_equal(bridged.box_4, boxes[1])
+    np.testing.assert_array_equal(bridged.landmarks_5x2, points)

@@ -8,6 +8,7 @@ from tiny_bundle import FRAMES, SIZE, write_tiny
 import jaxfacs
 from jaxfacs import cli
 from jaxfacs.errors import UserError
+from jaxfacs.faces import detect
 from jaxfacs.faces.align import ALIGNMENTS, moved
 from jaxfacs.faces.crop import crop
 from jaxfacs.faces.points import AVERAGE_68x2, centres
@@ -101,6 +102,23 @@ def test_a_real_film_is_aligned_as_the_builder_aligns_it(tmp_path, shared_data):
         for p, r in zip(pictures, predictor.predict(pictures), strict=True)
     ]
     assert np.abs(np.stack(upright).astype(int) - cuts).mean() > 1  # alignment does something
+
+
+def test_the_landmarks_of_the_detector_reach_the_crop(tmp_path, frame, monkeypatch):
+    path = write_tiny(tmp_path / "l.jaxfacs", crop=card("me-graphau", size=SIZE), per_frame=True)
+    monkeypatch.setattr(detect.HaarDetector, "gives_landmarks", True)
+    predictor = jaxfacs.load(path)
+
+    def answer(landmarks_5x2) -> np.ndarray:
+        face = detect.Face(BOX, 1.0, landmarks_5x2)
+        stream = predictor.stream(follow=lambda _: [(0, face)])
+        (result,) = [*stream.push(frame, 0.0), *stream.finish()]
+        return result.faces[0].probability_A
+
+    cut = predictor.crop(frame, BOX, points())
+    by_hand = predictor.run(np.stack([cut] * FRAMES)[None])["probability"][0, 0]
+    np.testing.assert_allclose(answer(points()), by_hand, atol=1e-3)
+    assert np.abs(answer(None) - by_hand).max() > 2e-3
 
 
 @pytest.mark.parametrize(
