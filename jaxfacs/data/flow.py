@@ -64,7 +64,7 @@ def pack(flow_HW2: np.ndarray) -> tuple[bytes, float]:
 
 def unpack(png: bytes, scale: float) -> np.ndarray:
     """float32 S×S×2 pixels. Raises ValueError where the picture is not what `pack` makes."""
-    level = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    level = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
     if level is None or level.shape[1] != 2 * level.shape[0]:
         raise ValueError("the picture of a flow field does not decode")
     size = len(level)

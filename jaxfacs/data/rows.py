@@ -134,7 +134,7 @@ class Load:
         for place in places_T.tolist():
             if place not in decoded:
                 jpeg = np.frombuffer(clip.frames[place], np.uint8)
-                frame = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
+                frame = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB) if jpeg.size else None
                 if frame is None:
                     raise UserError(
                         f"{self.source.place(record)} ({clip.clip_id}), frame {place}: "

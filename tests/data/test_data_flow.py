@@ -77,9 +77,16 @@ def test_a_single_picture_has_still_flow_all_around():
         flow.of_clip([], 0, 1)
 
 
-def test_what_is_no_field_is_refused():
+@pytest.mark.parametrize("png", [b"", b"nothing", flow.still(16)[0][:40]])
+def test_what_is_no_field_is_refused(png):
     with pytest.raises(ValueError, match="does not decode"):
-        flow.unpack(b"nothing", 1.0)
+        flow.unpack(png, 1.0)
+
+
+def test_a_picture_of_another_form_is_no_field():
+    square = cv2.imencode(".png", np.zeros((16, 16), np.uint8))[1].tobytes()
+    with pytest.raises(ValueError, match="does not decode"):
+        flow.unpack(square, 1.0)
 
 
 @pytest.mark.parametrize("components", flow.COMPONENTS)
