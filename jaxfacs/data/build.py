@@ -224,7 +224,7 @@ def _info(
 ) -> writer.SetInfo:
     steps = cutter.settings.steps
     return writer.SetInfo(
-        name=builder.name,
+        name=delivery.name or builder.name,
         aus=delivery.aus,
         emotions=delivery.emotions,
         attributes=delivery.attributes,
@@ -244,7 +244,7 @@ def _info(
             "jaxfacs": __version__,
         },
         description=f"{builder.title}: {builder.task}. Labels: {builder.labels}.",
-        licence=builder.licence,
+        licence=delivery.licence or builder.licence,
         citation=builder.citation,
     )
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jaxfacs.data import flow, schema, sound, writer
-from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording, Sound
+from jaxfacs.data import flow, schema, writer
+from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording
+from jaxfacs.data.frames import frames_of
 from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
 
 # Points of iBUG 68 that a shorter annotation has, by its number of points: without the inner mouth
@@ -103,7 +104,7 @@ class Cutter:
         taken: list[tuple[int, float]] = []
 
         def frames() -> Iterator[np.ndarray]:
-            for t, time_s, frame in _read(recording, self.source, cut):
+            for t, time_s, frame in frames_of(recording, self.source, cut.left_out):
                 taken.append((t, time_s))
                 yield frame
 
@@ -115,7 +116,7 @@ class Cutter:
         start = time.perf_counter()
         kept: list[_Kept] = []
         before: tuple[int, np.ndarray] | None = None
-        for face in prepared(frames(), self.settings.steps, known() if has_known else None):
+        for face in self._faces(recording, frames(), known() if has_known else None):
             t, time_s = taken[-1]
             cut.seconds["read and find faces"] += time.perf_counter() - start
             start = time.perf_counter()
@@ -135,6 +136,16 @@ class Cutter:
             start = time.perf_counter()
         for first, end in self._chunks(recording, kept):
             cut.clips.append(self._clip(recording, kept, first, end))
+
+    def _faces(
+        self, recording: Recording, frames: Iterator[np.ndarray], known: Iterator[Known] | None
+    ) -> Iterator[FaceCut]:
+        """A face for each frame: followed from frame to frame, or anew in each still."""
+        if not recording.stills:
+            yield from prepared(frames, self.settings.steps, known)
+            return
+        for frame in frames:
+            yield from prepared([frame], self.settings.steps, known and [next(known)])
 
     def _chunks(self, recording: Recording, kept: Sequence["_Kept"]) -> Iterator[tuple[int, int]]:
         """Yields (first, end) places of each clip's frames: no gap and no other emotion inside."""
@@ -287,89 +298,3 @@ def _count_pixels(frame_HWC: np.ndarray, cut: Cut) -> None:
     squares = (deviation[:, 0] ** 2 + mean[:, 0] ** 2) * len(flat)
     cut.pixel_square_3 += np.rint(squares).astype(np.int64)
     cut.pixels += len(flat)
-
-
-def _read(recording: Recording, source: Path, cut: Cut) -> Iterator[tuple[int, float, np.ndarray]]:
-    """Yields (t, seconds, RGB frame) of each frame that can be read."""
-    frames = recording.frames
-    if isinstance(frames, Pictures):
-        yield from _pictures(recording, frames, source, cut)
-    elif isinstance(frames, Sound):
-        yield from _sound(frames, source, cut)
-    elif isinstance(frames, Film):
-        yield from _film(recording, frames, source, cut)
-    else:
-        for t, frame in enumerate(frames.frames):
-            grey = frame.ndim == 2
-            yield t, _time(recording, t), np.stack([frame] * 3, -1) if grey else frame
-
-
-def _pictures(
-    recording: Recording, frames: Pictures, source: Path, cut: Cut
-) -> Iterator[tuple[int, float, np.ndarray]]:
-    before: tuple[str, np.ndarray] | None = None
-    for t, name in enumerate(frames.paths):
-        path = source / name
-        if before is not None and before[0] == name:  # several faces of one picture
-            frame = before[1]
-        else:
-            frame = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.is_file() else None
-        if frame is None:
-            reason = "unreadable" if path.is_file() else "missing"
-            cut.left_out.append(LeftOut(name, _place(recording, t), reason))
-        else:
-            before = (name, frame)
-            yield t, _time(recording, t), frame
-
-
-def _sound(frames: Sound, source: Path, cut: Cut) -> Iterator[tuple[int, float, np.ndarray]]:
-    path = source / frames.path
-    try:
-        grey = sound.picture(path)
-    except (ValueError, OSError) as error:
-        reason = f"unreadable: {error}" if path.is_file() else "missing"
-        cut.left_out.append(LeftOut(frames.path, None, reason))
-        return
-    yield 0, 0.0, np.stack([grey] * 3, -1)
-
-
-def _film(
-    recording: Recording, frames: Film, source: Path, cut: Cut
-) -> Iterator[tuple[int, float, np.ndarray]]:
-    path = source / frames.path
-    wanted = {number: t for t, number in enumerate(frames.numbers)}
-    number = 0
-    if path.is_file():
-        film = cv2.VideoCapture(str(path))
-        last = frames.numbers[-1] if frames.numbers else -1
-        # Read through: seeking by frame number is off by some frames in many containers.
-        while number <= last and film.grab():
-            t = wanted.pop(number, None)
-            number += 1
-            if t is None:
-                continue
-            time_s = film.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            decoded, frame = film.retrieve()
-            if decoded:
-                frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                yield t, time_s, np.ascontiguousarray(np.rot90(frame, -frames.quarter_turns))
-            else:
-                cut.left_out.append(LeftOut(frames.path, _place(recording, t), "unreadable"))
-        film.release()
-    reason = "missing" if not path.is_file() else "not in film" if number else "unreadable"
-    for t in sorted(wanted.values()):
-        cut.left_out.append(LeftOut(frames.path, _place(recording, t), reason))
-
-
-def _place(recording: Recording, t: int) -> int | None:
-    if recording.stills and isinstance(recording.frames, Pictures):
-        return None
-    return t if recording.place_T is None else int(recording.place_T[t])
-
-
-def _time(recording: Recording, t: int) -> float:
-    if recording.stills:
-        return 0.0
-    first = 0 if recording.place_T is None else int(recording.place_T[0])
-    place = t if recording.place_T is None else int(recording.place_T[t])
-    return (place - first) / recording.fps

@@ -65,7 +65,25 @@ class Pixels:
         return len(self.frames)
 
 
-Frames = Pictures | Film | Pixels
+@dataclass(frozen=True)
+class Examples:
+    """Pictures inside a TFRecord file.
+
+    Attributes:
+      path: relative to the delivery, with "/".
+      feature: name of the list of encoded pictures in each `tf.train.Example`.
+      places: (byte at which the Example begins, number within its list) of T frames.
+    """
+
+    path: str
+    feature: str
+    places: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+Frames = Pictures | Film | Pixels | Examples
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +110,8 @@ class Recording:
         (0.5, 0.5), NaN unknown; K is 68 (iBUG), 66, 51, 49 or 5 as `faces.prepare` reads them.
       fps: frames a second; of films the file's own times are used.
       split: "train", "validation" or "test" as the protocol has it; None: dealt out by subject.
+      number_T: int, the owners' number of each frame where it is not its place, for skipped.csv.
+      table, line_T: the label file and the row of each frame, for skipped.csv.
     """
 
     name: str
@@ -109,6 +129,9 @@ class Recording:
     landmarks_TK2: np.ndarray | None = None
     fps: float = 25.0
     split: str | None = None
+    number_T: np.ndarray | None = None
+    table: str = ""
+    line_T: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,7 @@ class Delivery:
       root: the folder that paths are relative to; None: the one that was given.
       faces: preparation by default for what was found, where a set comes in several forms (whole
         films, or crops); empty: the builder's.
+      name, licence: of the set, where the person says; empty: the builder's.
     """
 
     recordings: Sequence[Recording]
@@ -162,6 +186,8 @@ class Delivery:
     notes: Sequence[str] = ()
     root: Path | None = None
     faces: tuple[str, ...] = ()
+    name: str = ""
+    licence: str = ""
 
 
 def with_aus(delivery: Delivery, aus: Sequence[str]) -> Delivery:

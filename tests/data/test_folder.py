@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from jaxfacs.data import build as building
 from jaxfacs.data import label_table, records
 from jaxfacs.data.builders import folder
 from jaxfacs.errors import UserError
@@ -44,8 +45,10 @@ def pictures(label: str = "1", subjects: str = "abc") -> list[str]:
 
 
 def build(source: Path, out: Path, **options) -> records.RecordSet:
-    defaults = {"detector": "none", "frames": 4, "size": 24, "workers": 1}
-    folder.build(source, out, **{**defaults, **options})
+    own = {k: options.pop(k) for k in ("labels", "first_frame", "stills", "name") if k in options}
+    shared = {"faces": ("none",), "frames": 4, "size": 24, "workers": 1, **options}
+    given = building.BuildOptions(source, out, **shared)
+    building.build(folder.BUILDER, given, folder.Options(**own))
     return records.open_set(out, verify=True)
 
 
@@ -118,8 +121,8 @@ def test_affect_travels_with_its_frames(source, tmp_path):
     clips = [opened.clip(s, n) for s, count in opened.splits.items() for n in range(count)]
     found = {c.clip_id[2:]: c.valence_arousal_T2.tolist() for c in clips}
     assert found == {
-        "000.png": [[0.0, -0.5], [0.25, -0.5], [0.5, -0.5]],
-        "003.png": [[0.75, -0.5]],
+        "000.png:0": [[0.0, -0.5], [0.25, -0.5], [0.5, -0.5]],
+        "000.png:3": [[0.75, -0.5]],
     }
 
 
@@ -232,11 +235,11 @@ def test_what_cannot_be_used_is_listed_with_its_reason(source, tmp_path, capsys)
 
 def test_pictures_without_a_face_are_kept_and_marked(source, tmp_path, capsys):
     write_table(source / "t.csv", "image,subject,AU12", *pictures())
-    opened = build(source, tmp_path / "out", detector="haar", validation=0, test=0)
+    opened = build(source, tmp_path / "out", faces=("haar",), validation=0, test=0)
     clip = opened.clip("train", 0)
     assert len(clip.frames) == 4 and not clip.found_T.any()
     assert clip.box_T4.tolist() == [[0, 4, 40, 40]] * 4  # the middle of 40×48 pixels
-    assert "no face found in 12 frames" in capsys.readouterr().out
+    assert "no face found in 12, kept and flagged" in capsys.readouterr().out
     assert opened.crop["steps"] == ["haar", "box:0.1"]
 
 
@@ -247,7 +250,7 @@ def test_a_real_face_is_found_and_cropped(shared_data, tmp_path):
         os.symlink(shared_data / "faces" / name, source / name)
         (source / f"{i}.jpg").write_bytes((shared_data / "faces" / name).read_bytes())
     write_table(source / "t.csv", "image,subject,12", "0.jpg,o,1", "1.jpg,s,1")
-    opened = build(source, tmp_path / "out", detector="haar", validation=0, test=0.5, size=64)
+    opened = build(source, tmp_path / "out", faces=("haar",), validation=0, test=0.5, size=64)
     assert opened.splits == {"train": 1, "test": 1}
     clip = opened.clip("train", 0)
     assert clip.found_T.all() and clip.box_T4[0, 2] > 30

@@ -37,6 +37,7 @@ MADE: dict[str, Made] = {
 # Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
 DELIVERED: tuple[str, ...] = (
     "bp4d",
+    "disfa",
     "emotionet",
     "tfrecord",
     "folder",
