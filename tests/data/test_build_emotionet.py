@@ -10,6 +10,7 @@ import pytest
 from jaxfacs import facs
 from jaxfacs.data.builders import emotionet
 from jaxfacs.data.download_journal import picture_path
+from jaxfacs.faces.detect import Face
 from jaxfacs.faces.prepare import FaceSteps
 
 HEADER = ["'URL'", "'URL orig'", *(f"'AU {n}'" for n in range(1, 61))]
@@ -236,6 +237,25 @@ def test_the_random_split_is_the_addresses_own(tmp_path):
     assert 4 <= list(of_picture.values()).count("test") <= 20
     shares = np.array([emotionet._share(address(n)) for n in range(4000)])
     assert abs((shares < 0.1).mean() - 0.1) < 0.02
+
+
+def test_a_face_in_one_picture_says_nothing_about_the_next(tmp_path, monkeypatch):
+    """Pictures of one size lie side by side in a recording, and yet nobody is followed."""
+
+    def bright_corner(frame_HWC, near=()):
+        where = np.array([2, 2, 12, 12], np.float32)
+        return [Face(where, 1.0)] if frame_HWC.mean() > 100 else []
+
+    monkeypatch.setattr("jaxfacs.faces.prepare.detector", lambda _: bright_corner)
+    source = tmp_path / "in"
+    sheet(source, [line(address(n), AU1=1) for n in (1, 2, 3)])
+    for n, grey in ((1, 15), (2, 3), (3, 15)):
+        deliveries.write_picture(source / f"N_0000000001_{n:05d}.jpg", grey)
+    opened = build(source, tmp_path / "out", "--held-out", "0", "--faces", "haar", "--size", "32")
+    found = [(bool(c.found_T[0]), c.box_T4[0].tolist())
+             for c in deliveries.clips(opened).values()]  # fmt: skip
+    corner, whole = [2, 2, 12, 12], [0, 0, 32, 32]
+    assert found == [(True, corner), (False, whole), (True, corner)]
 
 
 def test_recordings_are_of_bounded_length():
