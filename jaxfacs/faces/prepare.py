@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jaxfacs.errors import UserError
 from jaxfacs.faces import align
 from jaxfacs.faces.crop import square
 from jaxfacs.faces.detect import Face, overlap
@@ -82,11 +81,8 @@ def prepared(
         known order or do not hold what the alignment needs.
       ValueError: a frame is empty or no 8-bit picture; `known` ends before the frames.
     """
-    if steps.needs_known and known is None:
-        raise UserError(
-            f"face step '{steps.detection}' needs {steps.detection} that come with the pictures, "
-            "and there are none; use 'haar' or a YuNet .onnx file"
-        )
+    if known is None:
+        steps.require_given(boxes=False)
     steps.require()
     return _cuts(frames, steps, known)
 

@@ -175,19 +175,41 @@ class FaceSteps:
         if self.finds:
             detector(self.detection)
 
+    def require_given(self, *, boxes: bool, points: Sequence[int] = ()) -> None:
+        """Whether pictures that come with these can be prepared so.
+
+        Args:
+          boxes: whether face boxes come with them.
+          points: the numbers of landmarks that come with them.
+
+        Raises:
+          UserError: something is missing; says what.
+        """
+        if self.needs_known and not (boxes if self.detection == "boxes" else points):
+            raise UserError(
+                f"face step '{self.detection}' needs {self.detection} that come with the pictures, "
+                "and there are none; use 'haar' or a YuNet .onnx file"
+            )
+        if self.detection == "landmarks" and self.alignment != "box":
+            for count in points:
+                self._require_points(count)
+
+    def _require_points(self, count: int) -> None:
+        chosen = align.ALIGNMENTS[self.alignment]
+        if not np.isfinite(chosen.points(np.zeros((count, 2)))).all():
+            raise UserError(
+                f"face step '{self.alignment}' needs {chosen.needs}; {count} landmarks are given; "
+                "use 'eyes-mouth' or 'box:0.1'"
+            )
+
     def matrix(self, points_K2: np.ndarray) -> np.ndarray | None:
         """Of an aligned face's landmarks; None where they lie in one spot or hold NaN.
 
         Raises:
           UserError: the landmarks do not hold what the alignment needs.
         """
-        chosen = align.ALIGNMENTS[self.alignment]
-        if not np.isfinite(chosen.points(np.zeros_like(points_K2, np.float64))).all():
-            raise UserError(
-                f"face step '{self.alignment}' needs {chosen.needs}; {len(points_K2)} landmarks "
-                "are given; use 'eyes-mouth' or 'box:0.1'"
-            )
-        return chosen.matrix(points_K2, self.size)
+        self._require_points(len(points_K2))
+        return align.ALIGNMENTS[self.alignment].matrix(points_K2, self.size)
 
     def typical(self, box_4: np.ndarray) -> np.ndarray | None:
         """The matrix that an upright average face in this square would get."""

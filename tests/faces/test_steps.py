@@ -99,3 +99,29 @@ def test_a_detector_is_loaded_before_the_work(tmp_path):
         FaceSteps.boxed("dlib", size=112)
     assert FaceSteps.boxed("none", margin=0.3, size=20) == FaceSteps.parse(("none",), size=20)
     assert FaceSteps.boxed("haar", margin=0.3, size=20).words == ("haar", "box:0.3")
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "message"),
+    [
+        (("boxes",), {"boxes": False, "points": (68,)}, "'boxes' needs boxes that come with"),
+        (("me-graphau",), {"boxes": True}, "'landmarks' needs landmarks that come with"),
+        (
+            ("scc",),
+            {"boxes": True, "points": (68, 49)},
+            "'scc' needs 68 .*; 49 landmarks are given",
+        ),
+        (("me-graphau",), {"boxes": True, "points": (12,)}, "none of the known orders"),
+    ],
+)
+def test_what_a_delivery_lacks_is_said_before_the_work(words, given, message):
+    with pytest.raises(UserError, match=message):
+        FaceSteps.parse(words).require_given(**given)
+
+
+def test_what_a_delivery_has_suffices():
+    FaceSteps.parse(("haar",)).require_given(boxes=False)
+    FaceSteps.parse(("boxes",)).require_given(boxes=True)
+    FaceSteps.parse(("me-graphau",)).require_given(boxes=False, points=(5, 49, 51, 66, 68))
+    FaceSteps.parse(("openface",)).require_given(boxes=False, points=(66, 68))
+    FaceSteps.parse(("landmarks", "box:0.2")).require_given(boxes=False, points=(49,))
