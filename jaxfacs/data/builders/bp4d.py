@@ -2,13 +2,17 @@
 
 Layout and values: `AUCoding/AU_OCC/F001_T1.csv` has a row a frame, the frame's number first, then
 a column an AU, 0, 1 or 9 (not codable). The header names AUs by bare numbers; the frame's own
-column is named 0, or 1 as well, so columns are read by position (CVI-SZU/ME-GraphAU:
-tool/BP4D_image_label_process.py). Intensities lie one AU a file, without a header. Pictures are
-numbered from 1 with padding that differs between subjects; some deliveries hold films instead.
+column is named 0, or 1 as well, so that column is known by its place alone (CVI-SZU/ME-GraphAU:
+tool/BP4D_image_label_process.py). Intensities lie one AU a file, without a header (OpenFace:
+extract_BP4D_labels_intensity.m). Pictures are numbered from 1 with padding that differs between
+subjects; some deliveries hold films instead. One stretch of some 20 s of each task is coded.
+
+BP4D+, EB+ and FERA 2015 have the same files; their builders use what is here.
 """
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +26,7 @@ from jaxfacs.data.delivery import (
     Delivery,
     Film,
     Known,
+    LeftOut,
     Pictures,
     Recording,
     with_aus,
@@ -40,6 +45,7 @@ FMAE_THREE_FOLD = {
     "part2": "F017 F012 F011 M001 M002 F013 M018 F015 F002 F018 M010 M012 M009 F001".split(),
     "part3": "M007 F022 M008 F003 F014 F006 M005 F023 F009 F005 F007 M013 F010".split(),
 }
+PEOPLE = tuple(subject for part in THREE_FOLD.values() for subject in part)
 # fold k of ME-GraphAU tests part 3, 2, 1 for k = 1, 2, 3.
 TESTED = {"fold1": "part3", "fold2": "part2", "fold3": "part1"}
 # lingjivoo/OpenGraphAU: tool/dataset_process.py
@@ -60,6 +66,10 @@ AUS = {
 TASK_OF_FILM = {1: 1, 3: 2, 7: 3, 8: 4, 9: 5, 10: 6, 11: 7, 13: 8}
 # Deliveries and papers keep the pictures in one of these.
 PICTURE_FOLDERS = ("", "Sequences_2D+3D", "2D+3D", "Sequences", "BP4D-training", "images")
+CATALOGUE = frozenset(str(number) for number in facs.ACTION_UNITS)
+TASK = re.compile(r"([A-Z]+\d+)_(T\d+)")
+GRADED = re.compile(r"([A-Z]+\d+)_(T\d+)_AU0*(\d+)")
+Key = tuple[str, str]  # subject and task
 FPS = 25.0  # the standard statement; no file of the delivery says so
 
 
@@ -85,136 +95,212 @@ def read(source: Path, options: Options) -> Delivery:
     """The delivery in `source`; see the module for what is expected."""
     source = reading.require_folders(source, "AUCoding", "AU_OCC", title="BP4D")
     coding = coded_tasks(source, title="BP4D")
-    split_of = _split_of(options.protocol)
-    recordings = recordings_of(source, coding, split_of=split_of, films=_films(source))
-    delivery = Delivery(
-        recordings, aus=coding.aus, inputs=coding.inputs, notes=coding.notes, root=source
-    )
-    return with_aus(delivery, AUS[options.aus])
+    strangers = sorted({subject for subject, _ in coding.tasks} - set(PEOPLE))
+    if strangers:
+        raise UserError(
+            f"{source} holds {', '.join(strangers[:3])}, who is not among the 41 people of BP4D; "
+            "jaxfacs data build bp4d_plus or eb_plus reads the larger sets"
+        )
+    recordings = recordings_of(source, coding, split_of=split_of(options.protocol))
+    return with_aus(delivery_of(source, coding, recordings), AUS[options.aus])
 
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """The label files of a Binghamton set.
+    """The label files and films of a Binghamton set.
 
     Attributes:
-      aus: those that were scored present at least once.
-      tasks: (subject, task) -> numbers_T of its frames, occurrence_TA, intensity_TA.
-      inputs: files that were read. notes: for the person.
+      aus: those that were coded.
+      tasks: (subject, task) -> int numbers_T of its frames, int8 occurrence_TA, float32
+        intensity_TA.
+      films: (subject, task) -> film.
+      inputs: files that were read.
+      left_out: label files that could not be read.
+      notes: for the person.
     """
 
     aus: tuple[str, ...]
-    tasks: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    tasks: Mapping[Key, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    films: Mapping[Key, Path]
     inputs: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
 
 
-def coded_tasks(source: Path, *, title: str) -> Coding:
+def delivery_of(source: Path, coding: Coding, recordings: Sequence[Recording]) -> Delivery:
+    """What `read` returns, of the tasks that became recordings."""
+    return Delivery(
+        recordings,
+        aus=coding.aus,
+        inputs=coding.inputs,
+        left_out=coding.left_out,
+        notes=coding.notes,
+        root=source,
+    )
+
+
+def coded_tasks(
+    source: Path, *, title: str, coded: Sequence[str] = facs.DATASET_AUS["bp4d"]
+) -> Coding:
     """Reads every AU_OCC and AU_INT file below `source`.
 
-    An AU that is never scored present in the whole delivery is taken for not coded: the files have
-    columns for AUs that nobody looked for. Raises UserError for a damaged file, with its line.
+    The files have columns for AUs that nobody looked for: an AU that is never scored present in
+    the whole delivery is taken for not coded, unless it is one of `coded`. A file that cannot be
+    read is left out and listed; UserError where none can, or where two hold the same labels.
     """
-    occ = sorted(p for p in source.rglob("*.csv") if re.fullmatch(r"[FM]\d{3}_T\d+", p.stem))
-    if not occ:
+    occurrence, graded, films = label_files(source)
+    if not occurrence:
         raise UserError(f"{source} has no label file like AU_OCC/F001_T1.csv; is it {title}?")
-    graded = intensity_files(source)
-    raw = {_subject_task(path): occurrence_file(path) for path in occ}
+    raw: dict[Key, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
+    left_out = []
+    for key, path in occurrence.items():
+        try:
+            raw[key] = occurrence_file(path)
+        except UserError as error:
+            if len(left_out) + 1 == len(occurrence):
+                raise
+            left_out.append(unreadable(source, path, error))
+    named = {au for _, columns in raw.values() for au in columns}
     seen = {au for _, columns in raw.values() for au, value_T in columns.items() if 1 in value_T}
-    seen |= {au for files in graded.values() for au in files}
-    aus = tuple(sorted(seen & {str(n) for n in facs.ACTION_UNITS}, key=int))
-    never = {au for _, columns in raw.values() for au in columns} - set(aus)
-    tasks, inputs = {}, list(occ)
+    seen |= {au for key in raw for au in graded.get(key, {})} | (named & set(coded))
+    aus = tuple(sorted(seen & CATALOGUE, key=int))
+    if not aus:
+        raise UserError(f"no label file of {source} has a column for an AU; is it {title}?")
+    tasks, inputs = {}, list(occurrence.values())
     for key, (numbers_T, columns) in raw.items():
         unknown_T = np.full(len(numbers_T), -1, np.int8)
         occurrence_TA = np.stack([columns.get(au, unknown_T) for au in aus], 1)
         intensity_TA = np.full(occurrence_TA.shape, -1, np.float32)
         for au, path in graded.get(key, {}).items():
             inputs.append(path)
-            intensity_TA[:, aus.index(au)] = _graded(path, numbers_T)
+            try:
+                intensity_TA[:, aus.index(au)] = graded_file(path, numbers_T)
+            except UserError as error:
+                left_out.append(unreadable(source, path, error))
         tasks[key] = numbers_T, occurrence_TA, intensity_TA
-    notes = [f"AUs never scored present, taken for not coded: {' '.join(sorted(never, key=int))}"]
-    return Coding(aus, tasks, tuple(inputs), tuple(notes if never else ()))
+    never = sorted(map(int, named - set(aus)))
+    runs = [never[first:end] for first, end in reading.consecutive(never)] if never else []
+    shown = " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    notes = (f"columns never 1, taken for AUs that were not coded: {shown}",) if never else ()
+    return Coding(aus, tasks, films, tuple(inputs), tuple(left_out), notes)
+
+
+def unreadable(source: Path, path: Path, error: UserError) -> LeftOut:
+    """The row of skipped.csv for a label file that is damaged."""
+    file = reading.relative(source, path)
+    told = str(error).removeprefix(str(path)).lstrip(" ,:")
+    line = re.match(r"line (\d+)", told)
+    return LeftOut(file, None, f"unreadable labels: {told}", file, int(line[1]) if line else None)
+
+
+def label_files(
+    source: Path,
+) -> tuple[dict[Key, Path], dict[Key, dict[str, Path]], dict[Key, Path]]:
+    """Occurrence files, intensity files by AU, and films, of each (subject, task).
+
+    Folders of pictures (F001/T1), a million files, are not looked into. Raises UserError where two
+    files hold the same.
+    """
+    occurrence: dict[Key, Path] = {}
+    graded: dict[Key, dict[str, Path]] = {}
+    films: dict[Key, Path] = {}
+
+    def add(found: dict, key: object, path: Path) -> None:
+        if key in found:
+            raise UserError(f"{path} and {found[key]} hold the same; remove one of them")
+        found[key] = path
+
+    seen: set[str] = set()
+    for top, folders, names in os.walk(source, followlinks=True):
+        if (real := os.path.realpath(top)) in seen:  # links may lead round in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        if re.fullmatch(r"[A-Za-z]+\d+", Path(top).name):
+            folders[:] = [name for name in folders if not re.fullmatch(r"T\d+", name)]
+        folders.sort()
+        for path in (Path(top, name) for name in sorted(names)):
+            suffix = path.suffix.lower()
+            if suffix in reading.FILMS and (key := _task_of_film(path.stem)):
+                add(films, key, path)
+            elif suffix != ".csv":
+                continue
+            elif match := TASK.fullmatch(path.stem):
+                add(occurrence, (match[1], match[2]), path)
+            elif (match := GRADED.fullmatch(path.stem)) and match[3] in CATALOGUE:
+                add(graded.setdefault((match[1], match[2]), {}), match[3], path)
+    return occurrence, graded, films
+
+
+def _task_of_film(stem: str) -> Key | None:
+    """(subject, task) of the owners' name 2F01_01 or of F001_T1."""
+    if match := re.fullmatch(r"2([FM])(\d{2})_(\d{2})", stem, re.IGNORECASE):
+        task = TASK_OF_FILM.get(int(match[3]))
+        return (f"{match[1].upper()}0{match[2]}", f"T{task}") if task else None
+    match = TASK.fullmatch(stem.upper())
+    return (match[1], match[2]) if match else None
 
 
 def occurrence_file(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Frame numbers and AU -> int8 occurrence of one AU_OCC file.
 
-    Both forms are read: columns for the numbers 0-99, and the 34 AUs of BP4D+. A last column past
-    all AUs (99) that is 1 marks a frame as occluded (OpenFace: extract_BP4D_labels.m): unknown.
+    Both forms are read: columns for the numbers 0-99, and one for each AU of a list. The first
+    column is the frame's, whatever its name. A last column past all AUs (99) that is 1 marks a
+    frame as occluded (OpenFace: extract_BP4D_labels.m): unknown.
     """
     table = reading.table(path)
-    try:
-        names = [str(int(float(name))) for name in table.names]
-    except ValueError as error:
-        raise UserError(f"{path}: the header should be numbers of AUs ({error})") from error
-    value_TC = table.numbers(range(len(names)))
-    numbers_T = value_TC[:, 0].astype(int)
-    wrong = np.flatnonzero(np.diff(numbers_T) <= 0)
-    if len(wrong):
-        line = table.rows[int(wrong[0]) + 1][0]
-        number = numbers_T[wrong[0] + 1]
-        raise UserError(f"{path}, line {line}: frame {number} comes twice or out of order")
+    numbers_T = reading.frame_numbers(table)
+    value_TC = table.numbers(range(1, len(table.names)))
     columns: dict[str, np.ndarray] = {}
-    for c, name in enumerate(names[1:], start=1):
-        if name in columns:
-            raise UserError(f"{path}: two columns are for AU {name}")
-        columns[name] = reading.occurrence(value_TC[:, c])
+    for name, value_T in zip(table.names[1:], value_TC.T, strict=True):
+        au = reading.au_column(name)
+        if au is None:
+            raise UserError(f"{path}: the header should be numbers of AUs, not {name!r}")
+        if au in columns:
+            raise UserError(f"{path}: two columns are for AU {au}")
+        columns[au] = reading.occurrence(value_T)
     if (occluded_T := columns.pop("99", None)) is not None:
         for value_T in columns.values():
             value_T[occluded_T == 1] = -1
     return numbers_T, columns
 
 
-def intensity_files(source: Path) -> dict[tuple[str, str], dict[str, Path]]:
-    """(subject, task) -> AU -> file, of names like F001_T1_AU06.csv."""
-    found: dict[tuple[str, str], dict[str, Path]] = {}
-    for path in sorted(source.rglob("*_AU*.csv")):
-        match = re.fullmatch(r"([FM]\d{3})_(T\d+)_AU0*(\d+)", path.stem)
-        if match:
-            files = found.setdefault((match[1], match[2]), {})
-            if match[3] in files:
-                raise UserError(f"{path} and {files[match[3]]} hold the same labels; remove one")
-            files[match[3]] = path
-    return found
+def graded_file(path: Path, numbers_T: np.ndarray) -> np.ndarray:
+    """float32 intensity of the frames `numbers_T`; −1 where the file says 9 or nothing.
 
-
-def _graded(path: Path, numbers_T: np.ndarray) -> np.ndarray:
-    """float32 intensity of the frames `numbers_T`; −1 where the file says 9 or nothing."""
-    value_T2 = reading.table(path, header=False).numbers((0, 1))
-    of_frame = dict(zip(value_T2[:, 0].astype(int), reading.intensity(value_T2[:, 1]), strict=True))
-    if len(of_frame) < len(value_T2):
-        raise UserError(f"{path}: a frame has two rows; copy the file again")
+    The file has no header: a frame's number and its intensity in each row.
+    """
+    table = reading.table(path, header=False)
+    known = reading.intensity(table.numbers((1,))[:, 0]).tolist()
+    of_frame = dict(zip(reading.frame_numbers(table).tolist(), known, strict=True))
     return np.array([of_frame.get(number, -1) for number in numbers_T.tolist()], np.float32)
 
 
 def recordings_of(
-    source: Path,
-    coding: Coding,
-    *,
-    split_of: Mapping[str, str] | None,
-    films: Mapping[tuple[str, str], Path],
+    source: Path, coding: Coding, *, split_of: Mapping[str, str] | None
 ) -> list[Recording]:
-    """A recording a coded task, from its film or its folder of pictures.
+    """A recording a coded task, from its folder of pictures, or its film where there is none.
 
     Args:
       source: the delivery.
-      coding: its labels.
+      coding: its labels and films.
       split_of: subject -> split; people who are not in it are left out. None: dealt out.
-      films: (subject, task) -> film, where there are films.
     """
     recordings = []
     for (subject, task), (numbers_T, occurrence_TA, intensity_TA) in coding.tasks.items():
         if split_of is not None and subject not in split_of:
             continue
-        film = films.get((subject, task))
+        folder = _picture_folder(source, subject, task)
+        film = None if folder.is_dir() else coding.films.get((subject, task))
+        if film is None and not folder.is_dir():
+            _refuse_archive(source, subject)
         recordings.append(
             Recording(
                 name=f"{subject}/{task}",
                 subject=subject,
                 frames=Film(reading.relative(source, film), tuple((numbers_T - 1).tolist()))
                 if film
-                else Pictures(_pictures(source, subject, task, numbers_T.tolist())),
+                else Pictures(reading.pictures_of(source, folder, numbers_T.tolist())),
                 occurrence_TA=occurrence_TA,
                 intensity_TA=intensity_TA,
                 place_T=numbers_T,
@@ -225,54 +311,83 @@ def recordings_of(
     return recordings
 
 
-def _pictures(source: Path, subject: str, task: str, numbers: Sequence[int]) -> tuple[str, ...]:
+def _picture_folder(source: Path, subject: str, task: str) -> Path:
     folders = [source / top / subject / task for top in PICTURE_FOLDERS]
-    folder = next((f for f in folders if f.is_dir()), source / subject / task)
-    return reading.pictures_of(source, folder, numbers)
+    return next((folder for folder in folders if folder.is_dir()), source / subject / task)
 
 
-def _films(source: Path) -> dict[tuple[str, str], Path]:
-    """(subject, task) -> film, of the owners' names 2F01_01.avi and of F001_T1.mp4."""
-    found = {}
-    for stem, path in reading.files_by_stem(source, reading.FILMS).items():
-        if match := re.fullmatch(r"2([fm])(\d{2})_(\d{2})", stem):
-            if int(match[3]) in TASK_OF_FILM:
-                task = TASK_OF_FILM[int(match[3])]
-                found[f"{match[1].upper()}0{match[2]}", f"T{task}"] = path
-        elif match := re.fullmatch(r"([fm]\d{3})_(t\d+)", stem):
-            found[match[1].upper(), match[2].upper()] = path
-    return found
+def _refuse_archive(source: Path, subject: str) -> None:
+    for top in PICTURE_FOLDERS:
+        archive = source / top / f"{subject}.zip"
+        if archive.is_file():
+            raise UserError(f"{archive} is packed; unpack it and its neighbours there")
 
 
-def _subject_task(path: Path) -> tuple[str, str]:
-    subject, task = path.stem.split("_")
-    return subject, task
+def folded(parts: Mapping[str, Sequence[str]], tested: str) -> dict[str, str]:
+    """subject -> train or test, where part `tested` is the test."""
+    return {s: "test" if part == tested else "train" for part in parts for s in parts[part]}
 
 
-def folded(parts: Mapping[str, Sequence[str]], fold: str) -> dict[str, str]:
-    """subject -> train or test, of one of the three folds."""
-    return {s: "test" if part == TESTED[fold] else "train" for part in parts for s in parts[part]}
+def odd_even(people: Iterable[str]) -> dict[str, str]:
+    """subject -> train (odd numbers) or validation (even ones), as FERA 2015 has it."""
+    return {s: "train" if int(s[1:]) % 2 else "validation" for s in people}
 
 
-def _split_of(protocol: str) -> dict[str, str] | None:
+def split_of(protocol: str) -> dict[str, str] | None:
+    """subject -> split under one of the protocols of `Options`; None: dealt out."""
     if protocol == "subjects":
         return None
     if protocol == "opengraphau":
         return {s: split for split, people in OPENGRAPHAU.items() for s in people}
     if protocol == "fera2015":
-        everyone = [s for part in THREE_FOLD.values() for s in part]
-        return {s: "train" if int(s[1:]) % 2 else "validation" for s in everyone}
+        return odd_even(PEOPLE)
     parts = FMAE_THREE_FOLD if protocol.startswith("fmae-") else THREE_FOLD
-    return folded(parts, protocol.removeprefix("fmae-"))
+    return folded(parts, TESTED[protocol.removeprefix("fmae-")])
 
 
-# Counted in CVI-SZU/MDHR: data/BP4D_dataset/BP4D_test_label_fold*.txt, all three parts.
-_POSITIVES = dict(
-    zip(
-        AUS["occurrence"],
-        (31042, 25110, 29755, 67676, 80616, 87270, 82530, 68375, 24869, 50406, 24288, 22229),
-        strict=True,
-    )
+# Counted in CVI-SZU/MDHR, data/BP4D_dataset/BP4D_test_label_fold{1,2,3}.txt: frames, then positives
+# of the 12 AUs in their order. Inverse rates of two parts are ME-GraphAU's weights to six digits.
+PART_COUNTS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "part1": (
+        50631,
+        (8322, 8172, 10085, 21055, 29862, 29183, 28277, 20274, 7664, 16080, 8023, 7076),
+    ),
+    "part2": (
+        50182,
+        (10223, 6568, 9870, 23312, 27651, 27954, 26187, 25762, 10024, 18379, 8657, 7867),
+    ),
+    "part3": (
+        46034,
+        (12497, 10370, 9800, 23309, 23103, 30133, 28066, 22339, 7181, 15947, 7608, 7286),
+    ),
+}
+_COUNTED = "counted in CVI-SZU/MDHR, data/BP4D_dataset"
+
+
+def _positives(parts: Iterable[str], ending: str = "") -> dict[str, int]:
+    rows = [PART_COUNTS[part][1] for part in parts]
+    counts = [sum(row) for row in zip(*rows, strict=True)]
+    return {f"AU{au}{ending}": n for au, n in zip(AUS["occurrence"], counts, strict=True)}
+
+
+_KNOWN = (
+    Known(
+        f"frames {_COUNTED}",
+        {"subjects": 41, "frames": sum(frames for frames, _ in PART_COUNTS.values())},
+    ),
+    *(
+        Known(f"positives {_COUNTED}", _positives(PART_COUNTS), {"aus": aus})
+        for aus in ("all", "occurrence")
+    ),
+    *(
+        Known(
+            f"test part of {fold} {_COUNTED}",
+            {"frames/test": PART_COUNTS[part][0], **_positives((part,), "/test")},
+            {"protocol": fold, "aus": aus},
+        )
+        for fold, part in TESTED.items()
+        for aus in ("all", "occurrence")
+    ),
 )
 
 BUILDER = Builder(
@@ -288,14 +403,5 @@ BUILDER = Builder(
     options=Options,
     layout="AUCoding/AU_OCC/F001_T1.csv, AU_INT files, F001/T1/*.jpg or 2F01_01.avi",
     people="bp4d",
-    known=(
-        Known(
-            "frames and positives counted in CVI-SZU/MDHR, data/BP4D_dataset",
-            {
-                "subjects": 41,
-                "frames": 146847,
-                **{f"AU{au}": count for au, count in _POSITIVES.items()},
-            },
-        ),
-    ),
+    known=_KNOWN,
 )
