@@ -107,26 +107,32 @@ class Journal:
         self._synced = time.monotonic()
 
     def _read(self) -> None:
-        whole = self.path.read_bytes()
-        lines = whole.split(b"\n")
-        if not whole or (len(lines) == 1 and not _object(lines[0])):
-            self._file.truncate(0)  # new, or killed within its first line
+        whole_until = 0
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):  # cut off
+                    break
+                whole_until += len(line)
+                if number:
+                    self._take(line)
+                elif _object(line) != FORMAT:
+                    self._file.close()
+                    raise UserError(
+                        f"{self.path} is no journal of this version; choose another --out"
+                    )
+        self._file.truncate(whole_until)
+        if not whole_until:
             self._write(FORMAT)
+
+    def _take(self, line: bytes) -> None:
+        found = _object(line)
+        try:
+            tried = tuple(Tried(**entry) for entry in found.pop("tried", ()))
+            ending = Ending(**found, tried=tried)
+        except TypeError:
+            self.damaged_lines += 1  # a power failure; the address is fetched again
             return
-        if _object(lines[0]) != FORMAT:
-            self._file.close()
-            raise UserError(f"{self.path} is no journal of this version; choose another --out")
-        if lines.pop():  # no newline at the end: cut off
-            self._file.truncate(whole.rfind(b"\n") + 1)
-        for line in lines[1:]:
-            found = _object(line)
-            try:
-                tried = tuple(Tried(**entry) for entry in found.pop("tried", ()))
-                ending = Ending(**found, tried=tried)
-            except TypeError:
-                self.damaged_lines += 1  # a power failure; the address is fetched again
-                continue
-            self.endings[ending.url] = ending
+        self.endings[ending.url] = ending
 
     def append(self, ending: Ending) -> None:
         self.endings[ending.url] = ending

@@ -112,6 +112,8 @@ def download(lists: tuple[Path, ...], out: Path, settings: Settings, *, limit: i
     problems = Problems()
     rows, repeated = _unique(lists, problems, limit)
     journal = Journal(out)
+    if journal.damaged_lines:
+        print(f"{journal.path}: {journal.damaged_lines} damaged lines are left out")
     try:
         _remove_parts(out)
         pending = [row for row in rows if not _settled(journal, row, out, settings)]

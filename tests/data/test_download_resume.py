@@ -10,7 +10,7 @@ import misbehaving as bad
 import pytest
 
 from jaxfacs import cli
-from jaxfacs.data.download_journal import Journal, picture_path
+from jaxfacs.data.download_journal import Ending, Journal, picture_path
 from jaxfacs.errors import UserError
 
 
@@ -161,3 +161,34 @@ def test_header_of_failures_is_safe_to_print(server, tmp_path):
     server.answers = {"/1": hostile}
     out = bad.fetch(tmp_path, [f"{server.url}/1"])
     assert b"\x1b" not in (out / "failures.csv").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [1, 20, 0])
+def test_a_journal_cut_anywhere_is_gone_on_with(tmp_path, cut):
+    """Killed within the first line (1, 20 bytes are left), or before it."""
+    journal = Journal(tmp_path / "out")
+    journal.append(Ending("http://x/1.jpg", "list", 1))
+    journal.close()
+    path = tmp_path / "out" / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    for _ in range(2):
+        again = Journal(tmp_path / "out")
+        assert again.endings == {}
+        again.close()
+    path.write_bytes(whole + b"\x00\x00\n[1]\n" + whole.splitlines()[1] + b"\n" + b'{"url"')
+    again = Journal(tmp_path / "out")
+    assert list(again.endings) == ["http://x/1.jpg"] and again.damaged_lines == 2
+    again.append(Ending("http://x/2.jpg", "list", 2))
+    again.close()
+    last = Journal(tmp_path / "out")
+    assert len(last.endings) == 2
+    last.close()
+
+
+def test_a_journal_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"event": "lunch"}\n')
+    with pytest.raises(UserError, match="no journal of this version"):
+        Journal(tmp_path)
+    assert path.read_text() == '{"event": "lunch"}\n'
