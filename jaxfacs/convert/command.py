@@ -75,6 +75,8 @@ def export_trained(
     shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
     probability = jax.eval_shape(function, weights, shape)["probability"]
     crop = dict(trained.manifest["data"]["crop"])
+    if data.augment.crop < 1:
+        crop["share"] = data.augment.crop
     input = InputSpec(
         frames=data.frames,
         size=data.size,

@@ -67,10 +67,13 @@ class CropSpec:
       steps: of the records; `steps.size` is the side of their frames, which training shrinks to
         the network's.
       size: side of the network's frames in pixels.
+      share: of the side of the records' frames, whose middle evaluation saw
+        (`data.augment.crop` of the run).
     """
 
     steps: FaceSteps
     size: int
+    share: float = 1.0
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any], size: int) -> "CropSpec":
@@ -95,7 +98,10 @@ class CropSpec:
             )
         margin = float(card.get("margin", steps.margin if words else _UNKNOWN_MARGIN))
         stored = int(card.get("size", size))
-        return cls(replace(steps, margin=margin, size=stored), size)
+        share = float(card.get("share", 1.0))
+        if not 0 < share <= 1:
+            raise UserError(f"its share of a face is {share}, not above 0 and up to 1")
+        return cls(replace(steps, margin=margin, size=stored), size, share)
 
     @property
     def needs_landmarks(self) -> bool:
@@ -116,10 +122,12 @@ class CropSpec:
             if matrix is None:
                 matrix = self.steps.typical(box_4)
         face = self.steps.cut(frame_HWC, box_4, landmarks_5x2, matrix_23=matrix)
-        stored = self.steps.size
-        if stored == self.size:
+        side = max(1, round(self.steps.size * self.share))
+        low = (self.steps.size - side + 1) // 2
+        face = face[low : low + side, low : low + side]
+        if side == self.size:
             return face
-        how = cv2.INTER_AREA if stored > self.size else cv2.INTER_LINEAR
+        how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
         return cv2.resize(face, (self.size, self.size), interpolation=how)
 
 
