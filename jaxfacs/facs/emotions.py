@@ -42,8 +42,10 @@ EMOTION_SETS: dict[str, tuple[str, ...]] = {
     "abaw_expr": _words("neutral anger disgust fear happiness sadness surprise other"),
     "mmi": BASIC_6,  # file: 1-6
     "ravdess": _words("neutral calm happiness sadness anger fear disgust surprise"),  # 1-8
+    "smic": ("negative", "positive", "surprise"),  # also MEGC 2019's over several sets
     "samm": _words("anger contempt disgust fear happiness sadness surprise other"),
     "casme2": _words("happiness disgust repression surprise sadness fear other"),
+    "cas_me2": _words("positive negative surprise other"),
     # Du, Tao & Martinez 2014, table 1.
     "du2014": (
         *("happiness", "sadness", "fear", "anger", "surprise", "disgust"),

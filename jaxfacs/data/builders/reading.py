@@ -299,8 +299,7 @@ def stills(
       labels: array fields of `Recording`, a row a picture.
     """
     recordings = []
-    for number, first in enumerate(range(0, len(frames), BATCH)):
-        chunk = slice(first, first + BATCH)
+    for number, chunk in enumerate(_batches(frames)):
         recordings.append(
             Recording(
                 name=f"{name}/{number:04d}",
@@ -314,6 +313,21 @@ def stills(
             )
         )
     return recordings
+
+
+def _batches(frames: Pictures | Pixels) -> Iterator[slice]:
+    """Places of at most `BATCH` pictures; more where one picture shows more faces than that.
+
+    Faces of one picture that follow each other stay together: they are numbered in a recording.
+    """
+    first = 0
+    while first < len(frames):
+        end = min(first + BATCH, len(frames))
+        if isinstance(frames, Pictures):
+            while end < len(frames) and frames.paths[end] == frames.paths[end - 1]:
+                end += 1
+        yield slice(first, end)
+        first = end
 
 
 def film_length(path: Path) -> int:
