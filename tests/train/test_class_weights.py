@@ -98,7 +98,7 @@ def test_the_parts_add_up():
 
 @pytest.mark.parametrize("au", range(12))
 def test_one_label_more_would_show(au):
-    """Six digits see one label among 100,813 frames: no other counts give the lists."""
+    """Six digits see a single label more among 100,813 frames."""
     (n1, p1), (n2, p2) = bp4d.PART_COUNTS["part1"], bp4d.PART_COUNTS["part2"]
     positive_A = np.add(p1, p2)
     positive_A[au] += 1
