@@ -37,6 +37,8 @@ MADE: dict[str, Made] = {
 # Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
 DELIVERED: tuple[str, ...] = (
     "bp4d",
+    "bp4d_plus",
+    "eb_plus",
     "disfa",
     "emotionet",
     "tfrecord",
