@@ -1,7 +1,7 @@
 """Who is in which split: by subject, never by clip."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from jaxfacs.data.writer import SPLITS
 from jaxfacs.errors import UserError
@@ -57,3 +57,33 @@ def require_known(split: str) -> str:
     if name not in SPLITS:
         raise UserError(f"unknown split {split!r}; use {', '.join(SPLITS)}")
     return name
+
+
+def one_tested(tested: str, people: Iterable[str]) -> dict[str, str]:
+    """subject -> split: `tested` is the test split by themselves, all others train.
+
+    Raises:
+      UserError: nobody of that name is there, or nobody else.
+    """
+    everyone = sorted(set(people))
+    if tested not in everyone or len(everyone) < 2:
+        raise UserError(
+            f"--test-subject {tested} is none of {', '.join(everyone)}, or the only one"
+        )
+    return {subject: "test" if subject == tested else "train" for subject in everyone}
+
+
+def every_nth(people: Iterable[str], *, fold: int, folds: int) -> dict[str, str]:
+    """subject -> split: in ascending order every `folds`-th, from the `fold`-th (1, 2, …) on, is
+    tested, the others train.
+
+    Raises:
+      UserError: fewer people than folds.
+    """
+    everyone = sorted(set(people))
+    if len(everyone) < folds:
+        raise UserError(f"{len(everyone)} people cannot be dealt into {folds} folds")
+    return {
+        subject: "test" if place % folds == fold - 1 else "train"
+        for place, subject in enumerate(everyone)
+    }

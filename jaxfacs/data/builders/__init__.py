@@ -40,6 +40,7 @@ DELIVERED: tuple[str, ...] = (
     "bp4d_plus",
     "eb_plus",
     "disfa",
+    "disfa_plus",
     "emotionet",
     "tfrecord",
     "folder",
