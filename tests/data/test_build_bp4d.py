@@ -1,40 +1,16 @@
 """BP4D as its owners deliver it: both header forms, intensities, pictures and films, the lists."""
 
-import csv
 from pathlib import Path
 
 import deliveries
 import numpy as np
 import pytest
+from binghamton import left_out, long_form, pictures, short_form
 
 from jaxfacs import facs
 from jaxfacs.data import known_counts
 from jaxfacs.data.builders import bp4d
 from jaxfacs.faces.steps import FaceSteps
-
-NAMES = [str(n) for n in range(100)]  # the long form: column N is AU N, column 99 says occluded
-
-
-def long_form(path: Path, rows: dict[int, dict[int, int]]) -> None:
-    """An AU_OCC file with the columns 0-99: frame -> {AU: value}, 0 where nothing is said."""
-    lines = [",".join(NAMES)]
-    for frame, values in rows.items():
-        lines.append(",".join([str(frame), *(str(values.get(n, 0)) for n in range(1, 100))]))
-    deliveries.write_text(path, *lines)
-
-
-def short_form(path: Path, rows: dict[int, dict[int, int]]) -> None:
-    """An AU_OCC file with BP4D+'s 34 AUs, whose first header cell is 1 as well."""
-    aus = [int(au) for au in facs.DATASET_AUS["bp4d_plus"]]
-    lines = [",".join(["1", *map(str, aus)])]
-    for frame, values in rows.items():
-        lines.append(",".join([str(frame), *(str(values.get(n, 0)) for n in aus)]))
-    deliveries.write_text(path, *lines)
-
-
-def pictures(folder: Path, numbers: range | list[int], padding: int) -> None:
-    for number in numbers:
-        deliveries.write_picture(folder / f"{number:0{padding}d}.jpg", number)
 
 
 @pytest.fixture
@@ -67,11 +43,6 @@ def source(tmp_path) -> Path:
     pictures(pictured / "F007" / "T8", [9, 10], 1)
     deliveries.write_film(root / "F007_T8.mp4.avi", [0])
     return root
-
-
-def rows_of(opened) -> list[tuple[str, str, str]]:
-    with open(opened.path / "skipped.csv", newline="") as file:
-        return [(row["path"], row["frame"], row["reason"]) for row in csv.DictReader(file)]
 
 
 def test_every_label_of_a_delivery(source, tmp_path, capsys):
@@ -111,7 +82,7 @@ def test_every_label_of_a_delivery(source, tmp_path, capsys):
     assert deliveries.labels(opened, test["F007/T8:9"], "17") == [1, 1]
 
     folder = "Sequences_2D+3D/M001/T2"
-    assert sorted(rows_of(opened)) == [
+    assert left_out(opened) == [
         ("2F03_08.avi", "6", "not in film"),
         ("2F03_08.avi", "7", "not in film"),
         (f"{folder}/013.jpg", "13", "unreadable"),
