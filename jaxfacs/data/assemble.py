@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,7 @@ from jaxfacs.data.cutting import Cut, Cutter
 from jaxfacs.data.delivery import (
     REASONS,
     Delivery,
-    Examples,
-    Film,
     LeftOut,
-    Pictures,
     Pixels,
     Recording,
 )
@@ -40,7 +37,7 @@ from jaxfacs.files import replacing
 from jaxfacs.progress import track
 
 PLAN = "plan.json"
-FEW_FRAMES = 200  # are built here: to start processes takes longer
+FEW_FRAMES = 200
 PROBE_FRAMES = 8  # of the first recordings, to know how large a frame becomes
 LACKING = 0.2  # a delivery that lacks more than this share of its pictures was half copied
 
@@ -77,19 +74,31 @@ class Made:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     frames: int = 0
 
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Entries of labels.json."""
+        pixels = {"pixel_mean": self.pixel_mean_3, "pixel_std": self.pixel_std_3}
+        return {
+            name: [None if np.isnan(v) else round(float(v), 4) for v in value_3]
+            for name, value_3 in pixels.items()
+        } | {"faces_not_found": self.not_found}
+
 
 def plan(
     split_of: Mapping[str, str],
     recordings: Sequence[Recording],
-    cutter: Cutter,
     *,
+    frame_bytes: float,
     shard_bytes: int,
 ) -> list[Shard]:
     """The shards of a set, in order: by split, then in the order of the delivery.
 
-    How large a frame will be is measured on the first recordings.
+    Args:
+      split_of: recording -> split.
+      recordings: in order.
+      frame_bytes: how large a frame becomes, about.
+      shard_bytes: aim.
     """
-    frame_bytes = _frame_bytes(recordings, cutter)
     shards: list[Shard] = []
     for split in writer.SPLITS:
         group: list[Recording] = []
@@ -109,7 +118,8 @@ def plan(
     return shards
 
 
-def _frame_bytes(recordings: Sequence[Recording], cutter: Cutter) -> float:
+def frame_bytes(recordings: Sequence[Recording], cutter: Cutter) -> float:
+    """How large a frame becomes, measured on the beginning of the first recordings."""
     total = frames = 0
     for recording in recordings[:3]:
         cut = cutter(first_frames(recording, PROBE_FRAMES))
@@ -127,23 +137,15 @@ def first_frames(recording: Recording, count: int) -> Recording:
         value = getattr(recording, item.name)
         if isinstance(value, np.ndarray):
             changed[item.name] = value[:count]
-    frames = recording.frames
-    if isinstance(frames, Film):
-        changed["frames"] = dataclasses.replace(frames, numbers=frames.numbers[:count])
-    elif isinstance(frames, Pictures):
-        changed["frames"] = Pictures(frames.paths[:count])
-    elif isinstance(frames, Examples):
-        changed["frames"] = dataclasses.replace(frames, places=frames.places[:count])
-    else:
-        changed["frames"] = dataclasses.replace(frames, frames=frames.frames[:count])
+    changed["frames"] = recording.frames.first(count)
     return dataclasses.replace(recording, **changed)
 
 
-def fingerprint(shards: Sequence[Shard], info: writer.SetInfo, cutter: Cutter) -> str:
-    """sha256 of all that decides the bytes: options, labels, and which pictures there are."""
+def fingerprint(shards: Sequence[Shard], info: writer.SetInfo, *inputs: str) -> str:
+    """sha256 of all that decides the bytes: options, labels, and digests of what is read."""
     digest = hashlib.sha256()
     digest.update(json.dumps(dataclasses.asdict(info), sort_keys=True, default=str).encode())
-    digest.update(repr((cutter.settings, __version__)).encode())
+    digest.update(repr((inputs, __version__)).encode())
     for shard in shards:
         digest.update(shard.name.encode())
         for recording in shard.recordings:
@@ -159,14 +161,24 @@ def fingerprint(shards: Sequence[Shard], info: writer.SetInfo, cutter: Cutter) -
 
 
 def build_shards(
-    folder: Path, shards: Sequence[Shard], info: writer.SetInfo, cutter: Cutter, *, workers: int
+    folder: Path,
+    shards: Sequence[Shard],
+    info: writer.SetInfo,
+    cutter: Callable[[Recording], Cut],
+    *,
+    workers: int,
+    few_frames: int | None = None,
 ) -> None:
-    """Builds those shards that `folder` does not hold yet, with processes of this machine."""
+    """Builds those shards that `folder` does not hold yet, with processes of this machine.
+
+    Fewer than `few_frames` (FEW_FRAMES) frames are worked on here: to start processes takes longer.
+    """
+    few = FEW_FRAMES if few_frames is None else few_frames
     wanted = [shard for shard in shards if load(folder, shard, info) is None]
     recordings = [recording for shard in wanted for recording in shard.recordings]
     if len(wanted) < len(shards):
         print(f"going on: {len(shards) - len(wanted)} of {len(shards)} shards are there already")
-    with contextlib.closing(_work(cutter, recordings, workers=workers)) as work:
+    with contextlib.closing(_work(cutter, recordings, workers, few)) as work:
         cuts = track(work, label="building", total=len(recordings), unit="recording")
         for shard in wanted:
             build_shard(folder, shard, info, (next(cuts) for _ in shard.recordings))
@@ -174,9 +186,9 @@ def build_shards(
 
 
 def _work(
-    cutter: Cutter, recordings: Sequence[Recording], *, workers: int
+    cutter: Callable[[Recording], Cut], recordings: Sequence[Recording], workers: int, few: int
 ) -> Generator[Cut, None, None]:
-    if sum(len(recording.frames) for recording in recordings) >= FEW_FRAMES:
+    if sum(len(recording.frames) for recording in recordings) >= few:
         yield from ordered_map(cutter, recordings, workers=workers)
         return
     threads = cv2.getNumThreads()
@@ -319,20 +331,12 @@ def summary(left_out: Sequence[LeftOut]) -> str:
     )
 
 
-def files_of(recording: Recording) -> Sequence[str]:
-    """The pictures or the film of a recording, relative to the delivery."""
-    frames = recording.frames
-    if isinstance(frames, Pictures):
-        return frames.paths
-    return () if isinstance(frames, Pixels) else (frames.path,)
-
-
 def require_pictures(source: Path, delivery: Delivery, *, may_lack: bool) -> None:
     """Raises UserError where too many of the named pictures or films are not there."""
     missing: list[str] = []
     total = 0
     for recording in delivery.recordings:
-        names = sorted(set(files_of(recording)))
+        names = sorted(set(recording.frames.files))
         total += len(names)
         missing += [name for name in names if not (source / name).is_file()]
     lacking = len(missing) / total if total else 0.0
@@ -349,7 +353,7 @@ def digest_of_inputs(source: Path, delivery: Delivery) -> str:
     for path in sorted(delivery.inputs):
         digest.update(path.name.encode() + bytes.fromhex(writer.sha256_of(path)))
     for recording in delivery.recordings:
-        for name in files_of(recording):
+        for name in recording.frames.files:
             path = source / name
             size = path.stat().st_size if path.is_file() else -1
             digest.update(f"{name} {size}\n".encode())

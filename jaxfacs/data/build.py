@@ -83,6 +83,11 @@ def build(builder: Builder, options: BuildOptions, own: Any) -> None:
     steps = _steps(builder, options, delivery.faces)
     source = delivery.root or source
     _check_delivery(delivery, builder)
+    landmarks = [r.landmarks_TK2 for r in delivery.recordings]
+    steps.require_given(
+        boxes=any(r.box_T4 is not None for r in delivery.recordings),
+        points=sorted({points.shape[1] for points in landmarks if points is not None}),
+    )
     split_of = split_recordings(delivery.recordings, options)
     delivery = _limited(delivery, split_of, options.limit)
     assemble.require_pictures(source, delivery, may_lack=options.may_lack or builder.may_lack)
@@ -93,9 +98,14 @@ def build(builder: Builder, options: BuildOptions, own: Any) -> None:
     )
     info = _info(builder, options, own, delivery, cutter)
     shards = assemble.plan(
-        split_of, delivery.recordings, cutter, shard_bytes=options.shard_mb << 20
+        split_of,
+        delivery.recordings,
+        frame_bytes=assemble.frame_bytes(delivery.recordings, cutter),
+        shard_bytes=options.shard_mb << 20,
     )
-    with assemble.claimed(options.out, assemble.fingerprint(shards, info, cutter)) as folder:
+    inputs = assemble.digest_of_inputs(source, delivery)
+    mark = assemble.fingerprint(shards, info, inputs, repr(cutter.settings))
+    with assemble.claimed(options.out, mark) as folder:
         if options.beam:
             from jaxfacs.data import beam
 
@@ -114,10 +124,8 @@ def build(builder: Builder, options: BuildOptions, own: Any) -> None:
             parts,
             more={
                 "overlaps": list(builder.overlaps),
-                "inputs_sha256": assemble.digest_of_inputs(source, delivery),
-                "pixel_mean": _rounded(made.pixel_mean_3),
-                "pixel_std": _rounded(made.pixel_std_3),
-                "faces_not_found": made.not_found,
+                "inputs_sha256": inputs,
+                **made.statistics,
                 "left_out": dict(Counter(row.reason.split(":")[0] for row in made.left_out)),
                 "notes": list(delivery.notes),
             },
@@ -158,9 +166,8 @@ def split_recordings(recordings: Sequence[Recording], options: BuildOptions) -> 
 
 def _steps(builder: Builder, options: BuildOptions, found: Sequence[str] = ()) -> FaceSteps:
     """How faces are prepared: as the person says, as suits what was found, as the set is used."""
-    own_size = 0 if options.faces or found else builder.size
     words = options.faces or found or builder.faces
-    steps = FaceSteps.parse(words, size=options.size or own_size)
+    steps = FaceSteps.parse(words, size=options.size or (0 if options.faces else builder.size))
     steps.require()
     return steps
 
@@ -253,10 +260,6 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _rounded(value_3: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(v) else round(float(v), 4) for v in value_3]
-
-
 def _tell(
     out: Path, labels: Mapping[str, Any], made: assemble.Made, compared: Sequence[str]
 ) -> None:
@@ -265,7 +268,7 @@ def _tell(
         lost = content["frames"] - content["frames_with_found_face"]
         print(
             f"{split}: {content['clips']} clips, {content['frames']} frames"
-            + (f", {len(people)} subjects" if people else "")
+            + (f", {len(people)} subject{'s' * (len(people) != 1)}" if people else "")
             + (f"; no face found in {lost}, kept and flagged" if lost else "")
         )
     if made.left_out:

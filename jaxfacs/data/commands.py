@@ -15,15 +15,17 @@ from jaxfacs.errors import UserError
 
 def list_builders() -> None:
     """Print the data sets that `jaxfacs data build` knows: what they hold, how to get them."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "task", "labels", "people", "licence", "how to obtain", box=None)
+    table = Table("name", "task", "labels", "people", "licence", "how to obtain", box=box.SIMPLE)
     for name in (*MADE, *DELIVERED):
         row = MADE[name] if name in MADE else builder(name)
         people = str(getattr(row, "subjects", "") or "-")
         table.add_row(name, row.task, row.labels, people, row.licence, row.obtain)
-    Console().print(table)
+    console = Console()
+    Console(width=console.width if console.is_terminal else 160).print(table)
     print("\nOptions of each: jaxfacs data build NAME --help")
 
 

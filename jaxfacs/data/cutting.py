@@ -15,16 +15,9 @@ import numpy as np
 from jaxfacs.data import flow, schema, writer
 from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording
 from jaxfacs.data.frames import frames_of
+from jaxfacs.faces import points
+from jaxfacs.faces.align import moved
 from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
-
-# Points of iBUG 68 that a shorter annotation has, by its number of points: without the inner mouth
-# corners (66), without the jaw (51), without both (49).
-_POINTS: dict[int, np.ndarray] = {
-    68: np.arange(68),
-    66: np.array([i for i in range(68) if i not in (60, 64)]),
-    51: np.arange(17, 68),
-    49: np.array([i for i in range(17, 68) if i not in (60, 64)]),
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +56,15 @@ class Cut:
     pixel_square_3: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
     pixels: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def count_pixels(self, frame_HWC: np.ndarray) -> None:
+        """Adds a crop to the sums; whole numbers add up alike in whatever order they come."""
+        flat = frame_HWC.reshape(-1, 1, 3)
+        mean, deviation = cv2.meanStdDev(flat)
+        self.pixel_sum_3 += np.rint(mean[:, 0] * len(flat)).astype(np.int64)
+        squares = (deviation[:, 0] ** 2 + mean[:, 0] ** 2) * len(flat)
+        self.pixel_square_3 += np.rint(squares).astype(np.int64)
+        self.pixels += len(flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +114,15 @@ class Cutter:
             while True:  # asked once for each frame, after it was read
                 yield _known(recording, taken[-1][0])
 
-        has_known = recording.box_T4 is not None or recording.landmarks_TK2 is not None
         start = time.perf_counter()
         kept: list[_Kept] = []
         before: tuple[int, np.ndarray] | None = None
-        for face in self._faces(recording, frames(), known() if has_known else None):
+        for face in self._faces(recording, frames(), known()):
             t, time_s = taken[-1]
             cut.seconds["read and find faces"] += time.perf_counter() - start
             start = time.perf_counter()
             jpeg = writer.encode_jpeg(face.frame_HWC, quality=self.settings.quality)
-            _count_pixels(face.frame_HWC, cut)
+            cut.count_pixels(face.frame_HWC)
             cut.not_found += not face.found
             cut.seconds["encode"] += time.perf_counter() - start
             field_before = None
@@ -138,14 +139,14 @@ class Cutter:
             cut.clips.append(self._clip(recording, kept, first, end))
 
     def _faces(
-        self, recording: Recording, frames: Iterator[np.ndarray], known: Iterator[Known] | None
+        self, recording: Recording, frames: Iterator[np.ndarray], known: Iterator[Known]
     ) -> Iterator[FaceCut]:
         """A face for each frame: followed from frame to frame, or anew in each still."""
         if not recording.stills:
             yield from prepared(frames, self.settings.steps, known)
             return
         for frame in frames:
-            yield from prepared([frame], self.settings.steps, known and [next(known)])
+            yield from prepared([frame], self.settings.steps, [next(known)])
 
     def _chunks(self, recording: Recording, kept: Sequence["_Kept"]) -> Iterator[tuple[int, int]]:
         """Yields (first, end) places of each clip's frames: no gap and no other emotion inside."""
@@ -278,23 +279,9 @@ def _known(recording: Recording, t: int) -> Known:
 def _landmarks(recording: Recording, chunk: Sequence[_Kept]) -> np.ndarray | None:
     """float32 T×68×2 in pixels of the crops, NaN where a point is not annotated."""
     landmarks = recording.landmarks_TK2
-    if landmarks is None or landmarks.shape[1] not in _POINTS:
+    if landmarks is None:
         return None
     out = np.full((len(chunk), 68, 2), np.nan, np.float32)
     for row, frame in zip(out, chunk, strict=True):
-        points_K2 = landmarks[frame.t]
-        row[_POINTS[landmarks.shape[1]]] = (
-            points_K2 @ frame.matrix_2x3[:, :2].T + frame.matrix_2x3[:, 2]
-        )
+        row[:] = points.as_68(moved(frame.matrix_2x3, landmarks[frame.t]))
     return out
-
-
-def _count_pixels(frame_HWC: np.ndarray, cut: Cut) -> None:
-    flat = frame_HWC.reshape(-1, 3)
-    mean, deviation = cv2.meanStdDev(flat.reshape(-1, 1, 3))
-    sums = np.rint(mean[:, 0] * len(flat))
-    # Integers add up alike in whatever order the recordings come.
-    cut.pixel_sum_3 += sums.astype(np.int64)
-    squares = (deviation[:, 0] ** 2 + mean[:, 0] ** 2) * len(flat)
-    cut.pixel_square_3 += np.rint(squares).astype(np.int64)
-    cut.pixels += len(flat)

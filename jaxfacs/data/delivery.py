@@ -7,9 +7,24 @@ opens no picture. `assemble` does the rest alike for every set: reading, faces, 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+
+
+class Frames(Protocol):
+    """Where the T pictures of a recording are."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files that are read, relative to the delivery."""
+        ...
+
+    def first(self, count: int) -> "Frames":
+        """The first `count` frames."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,13 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def files(self) -> Sequence[str]:
+        return self.paths
+
+    def first(self, count: int) -> "Pictures":
+        return Pictures(self.paths[:count])
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,13 @@ class Film:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def files(self) -> Sequence[str]:
+        return (self.path,)
+
+    def first(self, count: int) -> "Film":
+        return replace(self, numbers=self.numbers[:count])
 
 
 @dataclass(frozen=True)
@@ -64,6 +93,13 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def files(self) -> Sequence[str]:
+        return ()
+
+    def first(self, count: int) -> "Pixels":
+        return Pixels(self.frames[:count])
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -82,8 +118,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def files(self) -> Sequence[str]:
+        return (self.path,)
 
-Frames = Pictures | Film | Pixels | Examples
+    def first(self, count: int) -> "Examples":
+        return replace(self, places=self.places[:count])
 
 
 @dataclass(frozen=True, eq=False)

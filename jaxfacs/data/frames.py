@@ -7,7 +7,15 @@ import cv2
 import numpy as np
 
 from jaxfacs.data import sound, tfrecord
-from jaxfacs.data.delivery import Examples, Film, LeftOut, Pictures, Recording, Sound
+from jaxfacs.data.delivery import (
+    Examples,
+    Film,
+    LeftOut,
+    Pictures,
+    Pixels,
+    Recording,
+    Sound,
+)
 
 Frame = tuple[int, float, np.ndarray]  # place in the recording, seconds, uint8 RGB H×W×3
 
@@ -30,6 +38,7 @@ def frames_of(recording: Recording, source: Path, left_out: list[LeftOut]) -> It
     elif isinstance(frames, Examples):
         yield from _examples(recording, frames, source, left_out)
     else:
+        assert isinstance(frames, Pixels)
         for t, frame in enumerate(frames.frames):
             grey = frame.ndim == 2
             yield t, _time(recording, t), np.stack([frame] * 3, -1) if grey else frame

@@ -47,8 +47,8 @@ class Clip:
       emotion: index into the set's emotion list, −1 unknown.
       timestamps_T: float64 seconds from the start of the film.
       box_T4: float32 face box (x, y, w, h) in pixels of the uncropped frame.
-      found_T: bool, whether a detector found the face; where it did not, the box came from
-        elsewhere (the renderer, the frame before).
+      found_T: bool, whether the detector saw the face, or its place was given; where neither, the
+        box came from elsewhere (the renderer, the frame before).
       landmarks_T68x2: float32 (x, y) in pixels of the crop, iBUG 68 order, the middle of the first
         pixel at (0.5, 0.5); None: not annotated.
       valence_arousal_T2: float32 in [−1, 1], NaN unknown; None: not annotated.

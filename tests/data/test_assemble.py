@@ -270,7 +270,9 @@ def test_shards_come_near_the_size_that_is_asked_for(tmp_path):
     many = [recording(f"{i:02d}", f"{i:02d}") for i in range(20)]
     frame = len(whole(many[0]).clips[0].frames[0])
     train = dict.fromkeys((r.name for r in many), "train")
-    shards = assemble.plan(train, many, whole, shard_bytes=30 * frame)
+    measured = assemble.frame_bytes(many, whole)
+    assert abs(measured - frame) < frame / 10
+    shards = assemble.plan(train, many, frame_bytes=measured, shard_bytes=30 * frame)
     assert [len(shard.recordings) for shard in shards] == [5, 5, 5, 5]
     assert [r.name for shard in shards for r in shard.recordings] == [r.name for r in many]
     assert [shard.name for shard in shards][:2] == ["train-00000", "train-00001"]

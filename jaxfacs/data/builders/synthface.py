@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from jaxfacs import __version__
-from jaxfacs.data import schema, splits, writer
-from jaxfacs.data.parallel import ordered_map
+from jaxfacs.data import assemble, cards, schema, splits, writer
+from jaxfacs.data.cutting import Cut
+from jaxfacs.data.delivery import Recording
 from jaxfacs.errors import UserError
 from jaxfacs.faces.align import moved
 from jaxfacs.faces.points import haar_square
-from jaxfacs.faces.prepare import FaceSteps, Known, prepared
+from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
 from jaxfacs.faces.steps import DEFAULT_MARGIN
-from jaxfacs.progress import track
 
 DESCRIPTION = (
     "Rendered faces with known Action Units: occurrence and intensity of every AU and side in "
     "every frame, made by the muscle actions that were animated, not by a coder."
 )
 CLIPS_PER_SUBJECT = 4
+BYTES_OF_PIXEL = 0.3  # of a JPEG of quality 92, about
 # A face fills about half of a rendered frame: rendered at this multiple of the crop, nothing is
 # magnified.
 RENDER_RATIO = 2
@@ -106,21 +107,49 @@ def build(
         description=DESCRIPTION,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
     )  # fmt: skip
-    found = 0
-    with writer.writing(out, info) as records:
-        rendered = ordered_map(job, range(clips), workers=workers)
-        for i, clip in enumerate(track(rendered, label="rendering", total=clips, unit="clip")):
-            records.write(split_of[f"{i % people}"], clip)
-            found += int(clip.found_T.sum())
+    scenes = [
+        Recording(f"{i:06d}", f"{i % people}", Scene(i, frames), split=split_of[f"{i % people}"])
+        for i in range(clips)
+    ]
+    shards = assemble.plan(
+        {scene.name: split_of[scene.subject] for scene in scenes},
+        scenes,
+        frame_bytes=BYTES_OF_PIXEL * size**2,
+        shard_bytes=writer.SHARD_BYTES,
+    )
+    with assemble.claimed(out, assemble.fingerprint(shards, info)) as folder:
+        # Always in processes of one thread: their last bits do not depend on the machine.
+        assemble.build_shards(folder, shards, info, job, workers=workers, few_frames=0)
+        parts, made = assemble.collect(folder, shards, info)
+        cards.write_plain(folder, writer.finish(folder, info, parts, more=made.statistics))
     total = clips * frames
     print(f"{out}: {clips} clips of {people} people, {total} frames")
     if steps.finds:
-        print(f"the detector found the face in {found} of {total} frames")
+        lost = sum(sum(people.values()) for people in made.not_found.values())
+        print(f"the detector found the face in {total - lost} of {total} frames")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames that are yet to be rendered: the number of the clip, and how many they are."""
+
+    number: int
+    frames: int
+
+    def __len__(self) -> int:
+        return self.frames
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return ()
+
+    def first(self, count: int) -> "Scene":
+        return Scene(self.number, min(count, self.frames))
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """From a clip's number to its record. Picklable; each process loads the head once."""
+    """Renders a clip and makes its record. Picklable; each process loads the head once."""
 
     seed: int
     people: int
@@ -131,7 +160,15 @@ class RenderJob:
     steps: FaceSteps
     quality: int
 
-    def __call__(self, number: int) -> schema.Clip:
+    def __call__(self, scene: Recording) -> Cut:
+        assert isinstance(scene.frames, Scene)
+        clip, crops = self._rendered(scene.frames.number)
+        cut = Cut([clip], not_found=int((~clip.found_T).sum()))
+        for crop in crops:
+            cut.count_pixels(crop.frame_HWC)
+        return cut
+
+    def _rendered(self, number: int) -> tuple[schema.Clip, list[FaceCut]]:
         from jaxfacs.synthface import clip as synthface
 
         person = number % self.people
@@ -150,7 +187,7 @@ class RenderJob:
         landmarks = np.stack(
             [moved(c.matrix_2x3, p) for p, c in zip(made.landmarks_T68x2, cuts, strict=True)]
         )
-        return schema.Clip(
+        clip = schema.Clip(
             clip_id=f"{self.seed}-{number:06d}",
             subject=made.subject,
             frames=[writer.encode_jpeg(c.frame_HWC, quality=self.quality) for c in cuts],
@@ -162,6 +199,7 @@ class RenderJob:
             found_T=np.array([c.found for c in cuts]),
             landmarks_T68x2=landmarks.astype(np.float32),
         )
+        return clip, cuts
 
 
 def _mixed(*key: int) -> int:
