@@ -178,9 +178,9 @@ def test_a_missing_au_and_a_missing_row_are_unknown(tmp_path):
     [
         (("1,0", "2,x"), "line 2, column 2: 'x' is no number"),
         (("1,0", "2"), "line 2, column 2: nothing is no number"),
-        (("1,0", "1,2"), "line 2: 1 is no frame number, or comes twice"),
-        (("0,0",), "line 1: 0 is no frame number"),
-        (("nan,0",), "line 1: nan is no frame number"),
+        (("1,0", "1,2"), "line 2: frame 1 comes twice or out of order"),
+        (("0,0",), "line 1: frames should count from 1"),
+        (("nan,0",), "line 1: 'nan' is no number of a frame"),
         ((), "is empty"),
     ],
 )

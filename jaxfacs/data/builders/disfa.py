@@ -76,7 +76,6 @@ JAANET_DROPS: Mapping[str, tuple[tuple[int, int], ...]] = {
 AUS = {"all": facs.DATASET_AUS["disfa"], "occurrence": facs.DATASET_AUS["disfa_8"]}
 PICTURE_FOLDERS = ("", "Images", "images", "image", "img", "frames", "Video_{side}Camera_frames")
 FPS = 20.0  # of a public reader; no file of the delivery says so
-MOST_FRAMES = 1_000_000
 MAT_BYTES = 1 << 16  # 66 points take 1.3 KB; a small file cannot unpack to much
 
 
@@ -168,16 +167,11 @@ def graded(paths: Mapping[str, Path], aus: Sequence[str]) -> tuple[np.ndarray, n
 
 def _column(path: Path) -> dict[int, float]:
     table = reading.table(path, header=False)
-    value_T2 = table.numbers((0, 1))
-    grade_T = reading.intensity(value_T2[:, 1])
-    column: dict[int, float] = {}
-    for (line, _), number, grade in zip(table.rows, value_T2[:, 0], grade_T, strict=True):
-        if not (1 <= number <= MOST_FRAMES and number == int(number)) or int(number) in column:
-            raise UserError(
-                f"{path}, line {line}: {number:g} is no frame number, or comes twice; copy it again"
-            )
-        column[int(number)] = float(grade)
-    return column
+    number_T = reading.frame_numbers(table)
+    if number_T[0] < 1:
+        raise UserError(f"{path}, line {table.rows[0][0]}: frames should count from 1")
+    grade_T = reading.intensity(table.numbers((1,))[:, 0])
+    return dict(zip(number_T.tolist(), grade_T.tolist(), strict=True))
 
 
 def _label_files(source: Path) -> dict[str, dict[str, Path]]:

@@ -338,3 +338,17 @@ def film_length(path: Path) -> int:
     import cv2
 
     return max(int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)), 1)
+
+
+def points(path: Path, count: int) -> np.ndarray | None:
+    """float64 count×2 of a text file with a row "x y" a point; None where it holds anything else.
+
+    Landmarks are a help, not labels: one file that is damaged does not stop a build.
+    """
+    try:
+        rows = [text.split() for text in lines_of(path) if text.strip()]
+        points_K2 = np.array(rows, np.float64)
+    except (UserError, ValueError):
+        return None
+    good = points_K2.shape == (count, 2) and np.isfinite(points_K2).all()
+    return points_K2 if good else None
