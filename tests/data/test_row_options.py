@@ -167,7 +167,7 @@ def test_options_switched_on_leave_the_rest_of_the_draw_alone(config):
     """Blending and drawn strides take their dice elsewhere."""
     augment = replace(Augment(), cutout=0)
     (before,) = take(replace(config, augment=augment), 1)
-    same(take(replace(config, augment=augment, strides=(1,)), 1), [before])
+    same(take(replace(config, augment=augment, strides=(1, 1)), 1), [before])
     (mixed,) = take(replace(config, augment=replace(augment, mixup=1e-6)), 1)
     for key in ("index_B", "start_B"):
         np.testing.assert_array_equal(before[key], mixed[key])
