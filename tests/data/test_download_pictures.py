@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from jaxfacs.data import download_pictures, download_request
 from jaxfacs.data.download_journal import Journal, picture_path
 from jaxfacs.data.download_pictures import download
+from jaxfacs.data.download_queue import PoliteQueue
 from jaxfacs.errors import UserError
 
 
@@ -213,6 +215,18 @@ def test_redirects_are_followed(server, tmp_path):
     assert (out / row["file"]).read_bytes() == bad.jpeg(4)
 
 
+def test_another_try_begins_at_the_listed_address(server, tmp_path):
+    """What redirects are given out for may change from one request to the next."""
+    server.answers = {
+        "/a": bad.in_turn(bad.redirect("/dead"), bad.redirect("/b")),
+        "/dead": bad.status(503),
+        "/b": bad.jpeg(4),
+    }
+    out = bad.fetch(tmp_path, [f"{server.url}/a"])
+    assert len(bad.table(out, "names.csv")) == 1
+    assert server.asked == {"/a": 2, "/dead": 1, "/b": 1}
+
+
 def test_the_second_address_stands_in(server, tmp_path):
     server.answers = {"/kept/1.jpg": bad.jpeg(1), "/2.jpg": bad.jpeg(2)}
     path = tmp_path / "sheet.csv"
@@ -368,6 +382,29 @@ def test_politeness(server, tmp_path):
     both = np.array(sorted(server.times + other.times))
     assert both[-1] - both[0] < 2 * 12 / 60  # the hosts did not wait for each other
     assert server.headers[0]["User-Agent"].startswith("jaxfacs/")
+
+
+def test_each_free_host_has_a_thread_that_watches_for_it():
+    jobs: PoliteQueue[int] = PoliteQueue(per_host=1, rate=1000.0)
+    taken: list[float] = []
+    both = threading.Barrier(2, timeout=2)
+
+    def work():
+        assert jobs.take() is not None
+        taken.append(time.monotonic())
+        both.wait()  # neither is done before the other has begun
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.02)  # both sleep without an end
+    start = time.monotonic()
+    for host in "ab":
+        jobs.add(host, 0, wait_s=0.05)
+    for thread in threads:
+        thread.join(2)
+    jobs.stop()
+    assert len(taken) == 2 and 0.04 < max(taken) - start < 1 and not both.broken
 
 
 def test_connections_in_all_are_bounded(tmp_path):
