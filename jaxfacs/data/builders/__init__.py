@@ -39,6 +39,7 @@ DELIVERED: tuple[str, ...] = (
     "bp4d",
     "bp4d_plus",
     "eb_plus",
+    "fera2015",
     "disfa",
     "disfa_plus",
     "unbc",
