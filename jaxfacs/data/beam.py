@@ -22,8 +22,13 @@ def build_shards(
 ) -> None:
     """Builds those shards that `folder` does not hold yet.
 
-    `folder` and the delivery must be where every worker sees them under the same path. Raises
-    UserError where Beam is not installed.
+    Args:
+      folder: must be, like the delivery, where every worker sees it under the same path.
+      shards, info, cutter: as in `assemble.build_shards`.
+      options: Beam's, as NAME=VALUE.
+
+    Raises:
+      UserError: Beam is not installed.
     """
     try:
         import apache_beam
@@ -32,7 +37,7 @@ def build_shards(
         raise UserError("--beam needs Apache Beam: pip install apache-beam") from error
     wanted = [shard for shard in shards if assemble.load(folder, shard, info) is None]
     work = _Work(str(folder), info, cutter)
-    with apache_beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    with apache_beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options])) as pipeline:
         _ = (
             pipeline
             | "Shards" >> apache_beam.Create(wanted, reshuffle=True)

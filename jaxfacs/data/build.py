@@ -40,8 +40,8 @@ class BuildOptions:
       shard_mb: size of a shard file in MB that is aimed at.
       workers: processes; 0: one for each core.
       beam: build through Apache Beam (pip install apache-beam, in an environment of its own).
-      beam_options: of Beam, such as --runner=FlinkRunner; SOURCE and OUT must then be folders that
-        all workers see. Empty: its direct runner, on this machine.
+      beam_options: of Beam, without their dashes: runner=FlinkRunner flink_master=HOST:8081. SOURCE
+        and OUT must then be folders that all workers see. Empty: its direct runner, here.
     """
 
     source: Path
