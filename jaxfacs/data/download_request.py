@@ -282,11 +282,15 @@ _KIND_OF_ERRNO = {
 class _Handler(urllib.request.AbstractHTTPHandler):
     """http and https through connections that end at their deadline."""
 
+    def __init__(self):
+        super().__init__()
+        self._context = ssl.create_default_context()  # reads 140 certificates: once, not each time
+
     def http_open(self, request: urllib.request.Request):
         return self.do_open(_Connection, request)  # type: ignore[arg-type]
 
     def https_open(self, request: urllib.request.Request):
-        return self.do_open(_SecureConnection, request)  # type: ignore[arg-type]
+        return self.do_open(_SecureConnection, request, context=self._context)  # type: ignore
 
     http_request = urllib.request.AbstractHTTPHandler.do_request_
     https_request = urllib.request.AbstractHTTPHandler.do_request_

@@ -4,10 +4,12 @@ import csv
 from pathlib import Path
 
 import deliveries
+import misbehaving as bad
 import numpy as np
 import pytest
 
 from jaxfacs import facs
+from jaxfacs.cli import main
 from jaxfacs.data.builders import emotionet
 from jaxfacs.data.download_journal import picture_path
 from jaxfacs.faces.detect import Face
@@ -265,6 +267,27 @@ def test_recordings_are_of_bounded_length():
     assert [len(part.frames) for part in parts] == [256, 256, 88]
     assert all(part.split is None and part.stills for part in parts)
     assert len({part.name for part in parts}) == 3
+
+
+def test_from_the_web_to_records(tmp_path):
+    """The list alone, then the two commands as a person gives them."""
+    source = tmp_path / "emotionet"
+    same = bad.jpeg(9)
+    pictures = {f"/{n}/face.jpg": bad.jpeg(n) for n in range(3)}
+    placeholders = {f"/gone/{n}.gif": same for n in range(4)}
+    with bad.Server({**pictures, **placeholders}) as server:
+        urls = [server.url + path for path in (*pictures, *placeholders)] + [server.url + "/no"]
+        path = sheet(source, [line(url, AU12=n % 2) for n, url in enumerate(urls)])
+        words = ["data", "download", "emotionet", str(path), "--out", str(source / "pictures")]
+        words += ["--allow-private", "--rate", "1000", "--placeholder-from", "4"]
+        assert main(words) == 0
+    opened = build(source, tmp_path / "out", "--held-out", "0")
+    found = {c.clip_id: occurrence(opened, c) for c in deliveries.clips(opened).values()}
+    assert found == {
+        f"pictures/{picture_path(url)}": {"12": n % 2} for n, url in enumerate(urls[:3])
+    }
+    missing = [(url, "missing", str(n + 2)) for n, url in enumerate(urls)][3:]
+    assert skipped(tmp_path / "out") == sorted(missing)
 
 
 def test_a_folder_of_something_else(tmp_path, capsys):
