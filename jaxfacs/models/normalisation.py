@@ -24,10 +24,28 @@ NORMALISATIONS: dict[str, Scaling] = {
 
 
 def normalisation(name: str, *, model: str) -> Scaling:
-    """Returns (mean, std) of RGB in 0..255: those called `name`, or with "" those of `model`."""
+    """Returns (mean, std) of RGB in 0..255: those called `name`, or with "" those of `model`.
+
+    A name may also be the six numbers, "R,G,B/R,G,B", as `jaxfacs data show` tells a set's.
+    """
     if not name:
         return card(model).mean, card(model).std
+    if "/" in name:
+        return _numbers(name)
     if name not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
         raise UserError(f"no normalisation '{name}'; give one of {known}, or none for the model's")
     return NORMALISATIONS[name]
+
+
+def _numbers(text: str) -> Scaling:
+    try:
+        mean, std = (tuple(map(float, part.split(","))) for part in text.split("/"))
+    except ValueError:
+        mean, std = (), ()
+    if len(mean) != 3 or len(std) != 3 or not all(0 < v < 1e4 for v in std):
+        raise UserError(
+            f"normalisation '{text}' is not MEAN/STD as R,G,B/R,G,B in grey levels, such as "
+            "131.1,103.9,91.5/58.4,57.1,57.4"
+        )
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
