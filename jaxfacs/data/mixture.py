@@ -150,11 +150,6 @@ class Mixture:
         found = [plain.get(name, plain.get(canonical(name), -1)) for name in records.emotions]
         return np.array([*found, -1], np.int32)
 
-    def subject_places(self, member: Member) -> np.ndarray:
-        """int32: place in `persons` of each clip's subject."""
-        subject_N = member.records.index(member.split)["subject_N"]
-        return self._places(member.records)[subject_N]
-
     @property
     def path(self) -> str:
         """Where the sets lie, for messages."""

@@ -17,7 +17,7 @@ import functools
 import itertools
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,7 +26,7 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.data.config import DataConfig
-from jaxfacs.data.mixture import Member, Mixture, open_data
+from jaxfacs.data.mixture import Mixture, open_data
 from jaxfacs.data.projection import Projection, unsided
 from jaxfacs.data.records import RecordSet
 from jaxfacs.data.rows import Load, Row
@@ -72,7 +72,7 @@ def train_batches(
     records = records or open_data(config)
     local = _local_size(config.batch_size, process_index, process_count)
     members = records.members(config.train_split)
-    rows = _Rows.of(members, records, config, training=True)
+    rows = _Rows.of(records, config, config.train_split, records.index(config.train_split))
     order = _order(config, rows.first_P, [records.share(member) for member in members])
     if config.balance or config.balance_subjects:
         order = order.random_map(_Rebalance.of(config, records))
@@ -100,13 +100,14 @@ def evaluation_batches(
     records = records or open_data(config)
     batch_size = batch_size or config.batch_size
     local = _local_size(batch_size, process_index, process_count)
+    index = records.index(split)
     windows = [
         (record, start)
-        for record, length in enumerate(records.index(split)["length_N"])
+        for record, length in enumerate(index["length_N"])
         for start in range(0, int(length), config.frames * config.stride)
     ]
     windows += [(-1, 0)] * (-len(windows) % batch_size)
-    rows = _Rows.of(records.members(split), records, config, training=False)
+    rows = _Rows.of(records, config, split, index, training=False)
     dataset = grain.MapDataset.source(windows[process_index::process_count]).map(rows.window)
     return _iterate(dataset, local, config)
 
@@ -198,23 +199,30 @@ class _Rows:
 
     @classmethod
     def of(
-        cls, members: Sequence[Member], records: Mixture, config: DataConfig, *, training: bool
+        cls,
+        records: Mixture,
+        config: DataConfig,
+        split: str,
+        index: Mapping[str, np.ndarray],
+        *,
+        training: bool = True,
     ) -> "_Rows":
-        aus = experiment_aus(config, records)
+        aus, members = experiment_aus(config, records), records.members(split)
+        first_P = tuple(np.cumsum([0, *(m.clips for m in members)]).tolist())
         loads = tuple(
             Load(
                 source=member.records.source(member.split),
                 num_aus=len(member.records.aus),
-                subject_N=records.subject_places(member),
+                subject_N=index["subject_N"][first:end],
                 straight=Projection.between(member.records.aus, aus),
                 flipped=Projection.between(member.records.aus, aus, flipped=training),
                 config=config,
             )
-            for member in members
+            for member, (first, end) in zip(members, itertools.pairwise(first_P), strict=True)
         )
         return cls(
             loads=loads,
-            first_P=tuple(np.cumsum([0, *(m.clips for m in members)]).tolist()),
+            first_P=first_P,
             set_P=tuple(member.place for member in members),
             weight_P=tuple(m.part.loss_weight if training else 1.0 for m in members),
             emotions_P=tuple(records.emotion_places(member.records) for member in members),

@@ -90,7 +90,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule. Epochs are of the training split."""
+    """Optimiser and schedule. An epoch is as many clips as the training splits of all sets have."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: float = 1e-3

@@ -12,7 +12,8 @@ import tiny
 from jaxfacs import cli
 from jaxfacs.data.mixture import open_data
 from jaxfacs.data.pipeline import train_batches
-from jaxfacs.data.records import clip_from_arrays, write_set
+from jaxfacs.data.records import clip_from_arrays, open_set, write_set
+from jaxfacs.infer.bundle import read
 from jaxfacs.runtime import metrics
 from jaxfacs.train import config as configs
 from jaxfacs.train import mesh as meshes
@@ -148,6 +149,20 @@ def test_sets_that_moved_are_found_and_several_others_are_measured_by_set(traine
     assert "  third: " in capsys.readouterr().out  # the part's name: these are its own
     assert cli.main([*words, *moved[:2]]) == 0
     assert "  third: " not in capsys.readouterr().out
+
+
+def test_a_bundle_names_every_set_and_nobodys_folders_or_subjects(trained, folder, tmp_path):
+    out = tmp_path / "net.jaxfacs"
+    assert cli.main(["export", "--workdir", str(trained), "--out", str(out)]) == 0
+    bundle = read(out)
+    about = bundle.manifest["about"]
+    assert about["data"]["name"] == "one+two+third"
+    assert [part["set"] for part in about["data"]["parts"]] == list(SETS)
+    opened = [open_set(folder / name) for name in SETS]
+    assert [part["digest"] for part in about["data"]["parts"]] == [r.digest for r in opened]
+    text = json.dumps(bundle.manifest)
+    assert str(folder) not in text and "train0" not in text
+    assert bundle.input.fps == 25.0
 
 
 def test_the_command_line_changes_the_parts(config_path, tmp_path, capsys):
