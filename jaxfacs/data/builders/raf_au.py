@@ -103,9 +103,10 @@ def _rows(path: Path, left_out: list[LeftOut]) -> dict[int, tuple[str, frozenset
             raise UserError(f"{path}, line {line}: {name} is in line {lines[number]} already")
         words = [] if rest == [NONE] else "".join(rest).split("+")
         matches = [_TOKEN.fullmatch(word) for word in words]
-        if not rest or None in matches:
-            bad = next((w for w, match in zip(words, matches, strict=True) if not match), "nothing")
-            left_out.append(LeftOut(name, None, f"unreadable labels: {bad}", path.name, line))
+        if None in matches:
+            bad = next(word for word, match in zip(words, matches, strict=True) if match is None)
+            reason = f"unreadable labels: {bad or 'nothing'}"
+            left_out.append(LeftOut(name, None, reason, path.name, line))
             continue
         tokens = frozenset(f"{m[1].upper()}{int(m[2])}" for m in matches if m is not None)
         rows[number], lines[number] = (stem, tokens), line
