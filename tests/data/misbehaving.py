@@ -161,7 +161,7 @@ def reset(handler, _):
 
 
 def silent(handler, _):
-    time.sleep(1.0)
+    time.sleep(2.0)
 
 
 def dripping(handler, _):
@@ -198,7 +198,7 @@ def quick(**options) -> Settings:
     defaults = {
         "rate": 2000.0,
         "per_host": 8,
-        "timeout_s": 0.3,
+        "timeout_s": 0.5,
         "retries": 2,
         "first_pause_s": 0.002,
         "allow_private": True,

@@ -397,8 +397,8 @@ def test_politeness(server, tmp_path):
         assert host.most_at_once <= 2
         gaps = np.diff(sorted(host.times))
         assert len(gaps) == 11 and gaps.sum() > 11 / 60 * 0.9
-    both = np.array(sorted(server.times + other.times))
-    assert both[-1] - both[0] < 2 * 12 / 60  # the hosts did not wait for each other
+    # The hosts did not wait for each other.
+    assert min(other.times) < max(server.times) and min(server.times) < max(other.times)
     assert server.headers[0]["User-Agent"].startswith("jaxfacs/")
 
 
