@@ -40,6 +40,7 @@ DELIVERED: tuple[str, ...] = (
     "bp4d_plus",
     "eb_plus",
     "fera2015",
+    "fera2017",
     "disfa",
     "disfa_plus",
     "unbc",
