@@ -116,9 +116,15 @@ def write(records: RecordSet, path: Path) -> Path:
     if len(clips[0].frames) > 1:
         for name, value in (("strides", STRIDES), ("temporal_jitter", JITTER)):
             table[f"{name}\n{value}"] = _in_time(clips[0], {name: value})
-    with replacing(path) as partial:
-        # At the usual effort compression takes longer than all else.
-        _drawn(table, records.name).savefig(partial, dpi=100, pil_kwargs={"compress_level": 1})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            # At the usual effort compression takes longer than all else.
+            _drawn(table, records.name).savefig(partial, dpi=100, pil_kwargs={"compress_level": 1})
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); choose another --out"
+        ) from error
     return path
 
 

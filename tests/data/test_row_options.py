@@ -1,14 +1,15 @@
 """What rows carry beside the plain clip: stored flow, blends, strides, frames without a face."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
 import plain_sets as plain
 import pytest
 
-from jaxfacs.data import flow, records, rows
+from jaxfacs.cli import main
+from jaxfacs.data import augment_sheet, flow, records, rows
 from jaxfacs.data.config import NO_AUGMENT, Augment, DataConfig
 from jaxfacs.data.pipeline import evaluation_batches, train_batches
 from jaxfacs.errors import UserError
@@ -247,18 +248,19 @@ def test_everything_on_is_still_a_function_of_seed_and_step(config):
     assert (straight[0]["frames_BTHWC"] != straight[1]["frames_BTHWC"]).any()
 
 
-def test_the_sheet_shows_every_option(small_set, flow_set, tmp_path, capsys):
-    from dataclasses import fields
-
-    from jaxfacs.cli import main
-    from jaxfacs.data import augment_sheet
-
+def test_the_sheet_shows_every_option(flow_set, tmp_path, capsys):
     shown = {name for option in augment_sheet.OPTIONS.values() for name in option.values}
     assert shown == {f.name for f in fields(Augment)} - {"jpeg_quality", "mixup"}
     assert main(["data", "show", str(flow_set), "--augment", "--out", str(tmp_path / "o")]) == 0
     assert str(tmp_path / "o" / "augment.png") in capsys.readouterr().out
     sheet = cv2.imread(str(tmp_path / "o" / "augment.png"))
     assert sheet is not None and sheet.shape[1] > 1500 and (sheet < 250).mean() > 0.3
+
+
+def test_a_sheet_that_cannot_be_written_is_one_line(flow_set, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        augment_sheet.write(records.open_set(flow_set), tmp_path / "file" / "augment.png")
 
 
 def test_plain_records_need_none_of_it(small_set):
