@@ -44,6 +44,7 @@ DELIVERED: tuple[str, ...] = (
     "disfa",
     "disfa_plus",
     "unbc",
+    "ck_plus",
     "emotionet",
     "samm",
     "casme2",

@@ -352,3 +352,17 @@ def points(path: Path, count: int) -> np.ndarray | None:
         return None
     good = points_K2.shape == (count, 2) and np.isfinite(points_K2).all()
     return points_K2 if good else None
+
+
+def coded_rows(path: Path) -> Iterator[tuple[int, float, float]]:
+    """Yields (line, AU, intensity) as written, of a file with a row "AU intensity …" an AU."""
+    for line, text in enumerate(lines_of(path), start=1):
+        cells = text.split()
+        if not cells:
+            continue
+        try:
+            yield line, float(cells[0]), float(cells[1])
+        except (ValueError, IndexError):
+            raise UserError(
+                f"{path}, line {line}: {text.strip()!r} is no AU and its intensity"
+            ) from None

@@ -203,16 +203,7 @@ def codes_of(path: Path, others: Counter) -> dict[str, float]:
     Raises UserError for a row that is no AU and its intensity, and for an AU that has two.
     """
     codes: dict[str, float] = {}
-    for line, text in enumerate(reading.lines_of(path), start=1):
-        cells = text.split()
-        if not cells:
-            continue
-        try:
-            number, grade = float(cells[0]), float(cells[1])
-        except (ValueError, IndexError):
-            raise UserError(
-                f"{path}, line {line}: {text.strip()!r} is no AU and its intensity"
-            ) from None
+    for line, number, grade in reading.coded_rows(path):
         if number not in facs.ACTION_UNITS or not 0 <= grade <= 5:
             raise UserError(f"{path}, line {line}: AU {number:g} with intensity {grade:g} is none")
         au = str(int(number))
