@@ -377,7 +377,8 @@ def test_beam_gives_the_same_bytes(tmp_path):
     pytest.importorskip("apache_beam", reason="Apache Beam is not installed")
     several = [recording(f"{s}/1", s, frames=5) for s in "abcd"]
     made(tmp_path / "plain", *several)
-    made(tmp_path / "beam", *several, options={"beam": True, "beam_options": ("runner=DirectRunner",)})
+    direct = {"beam": True, "beam_options": ("runner=DirectRunner",)}
+    made(tmp_path / "beam", *several, options=direct)
     assert tree_digest(tmp_path / "plain" / "out") == tree_digest(tmp_path / "beam" / "out")
 
 
