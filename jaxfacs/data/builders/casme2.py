@@ -151,9 +151,8 @@ _COLUMNS = (
 def _repaired(table: reading.Table) -> list[str]:
     """Mends the known cells where they still are as bad as they were, and says so."""
     if len(table.rows) not in ROWS:
-        return [
-            f"the sheet has {len(table.rows)} rows, not {ROWS[0]} or {ROWS[1]}: none was mended"
-        ]
+        wanted = " or ".join(map(str, ROWS))
+        return [f"the sheet has {len(table.rows)} rows, not {wanted}: no cell was mended"]
     notes = []
     for name, repairs in (("OffsetFrame", OFFSET_REPAIRS), ("ApexFrame", APEX_REPAIRS)):
         column = table.column(name)

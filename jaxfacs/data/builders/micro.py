@@ -277,6 +277,8 @@ def _recording(
         else None,
         fps=fps,
         split=None if split_of is None else split_of[e.subject],
+        table=e.file,
+        line_T=None if e.line is None else np.full(len(numbers), e.line),
     )
 
 
