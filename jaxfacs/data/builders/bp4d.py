@@ -10,7 +10,6 @@ subjects; some deliveries hold films instead. One stretch of some 20 s of each t
 BP4D+, EB+ and FERA 2015 have the same files; their builders use what is here.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -210,25 +209,20 @@ def label_files(
             raise UserError(f"{path} and {found[key]} hold the same; remove one of them")
         found[key] = path
 
-    seen: set[str] = set()
-    for top, folders, names in os.walk(source, followlinks=True):
-        if (real := os.path.realpath(top)) in seen:  # links may lead round in a circle
-            folders.clear()
+    def enter(folder: Path) -> bool:
+        pictures = re.fullmatch(r"T\d+", folder.name)
+        return not (pictures and re.fullmatch(r"[A-Za-z]+\d+", folder.parent.name))
+
+    for path in reading.files_below(source, enter=enter):
+        suffix = path.suffix.lower()
+        if suffix in reading.FILMS and (key := _task_of_film(path.stem)):
+            add(films, key, path)
+        elif suffix != ".csv":
             continue
-        seen.add(real)
-        if re.fullmatch(r"[A-Za-z]+\d+", Path(top).name):
-            folders[:] = [name for name in folders if not re.fullmatch(r"T\d+", name)]
-        folders.sort()
-        for path in (Path(top, name) for name in sorted(names)):
-            suffix = path.suffix.lower()
-            if suffix in reading.FILMS and (key := _task_of_film(path.stem)):
-                add(films, key, path)
-            elif suffix != ".csv":
-                continue
-            elif match := TASK.fullmatch(path.stem):
-                add(occurrence, (match[1], match[2]), path)
-            elif (match := GRADED.fullmatch(path.stem)) and match[3] in CATALOGUE:
-                add(graded.setdefault((match[1], match[2]), {}), match[3], path)
+        elif match := TASK.fullmatch(path.stem):
+            add(occurrence, (match[1], match[2]), path)
+        elif (match := GRADED.fullmatch(path.stem)) and match[3] in CATALOGUE:
+            add(graded.setdefault((match[1], match[2]), {}), match[3], path)
     return occurrence, graded, films
 
 

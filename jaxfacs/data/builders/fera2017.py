@@ -1,17 +1,16 @@
 """FERA 2017 (Valstar et al. 2017): BP4D's faces rendered from nine sides; 6 is the front.
 
 Names (ReaderFera2017 in the public code of C. Corneanu; the challenge's guidelines): films
-`FERA17_TR_F001_T1_6.mp4` of the training and `FERA17_VA_…` of the validation set, whose last number
-is the view; `FERA17_TR_F001_T1.csv` with a header of numbers, the frame's first, then 10 AUs, 0 or 1;
-`FERA17_TR_F001_T1_AU06_Int.csv` with frame and intensity 0-5. Folders are called differently in
-every copy, so files are known by their names, wherever they lie. Each row is a frame of the film,
-from its first on; that reader joins them so.
+`FERA17_TR_F001_T1_6.mp4` of the training and `FERA17_VA_…` of the validation set, whose last
+number is the view; `FERA17_TR_F001_T1.csv` with a header of numbers, the frame's first, then 10
+AUs, 0 or 1; `FERA17_TR_F001_T1_AU06_Int.csv` with frame and intensity 0-5. Folders are called
+differently in every copy, so files are known by their names, wherever they lie. Each row is a frame
+of the film, from its first on; that reader joins them so.
 
 The training people are BP4D's, by BP4D's numbers. The validation people are of BP4D+, under numbers
 of nobody knows which list: here they have names of their own.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,21 +98,19 @@ def read(source: Path, options: Options) -> Delivery:
         first = 1 if options.numbering == "film" else int(numbers_T[0])
         if first > 1:
             late.append(numbers_T[0])
-        which, subject, task = key
+        numbers = tuple((numbers_T - first).tolist())
         for view in views:
-            film = files.films.get(key, {}).get(view, _missing(source, files, key, view))
+            film = files.films.get(key, {}).get(view) or _missing(source, files, key, view)
             recordings.append(
                 Recording(
-                    name=f"{SETS[which]}/{subject}/{task}/{view}",
-                    subject=subject if which == "TR" else f"FERA17_VA_{subject}",
-                    frames=Film(
-                        reading.relative(source, film), tuple((numbers_T - first).tolist())
-                    ),
+                    name=f"{SETS[key[0]]}/{key[1]}/{key[2]}/{view}",
+                    subject=key[1] if key[0] == "TR" else f"FERA17_VA_{key[1]}",
+                    frames=Film(reading.relative(source, film), numbers),
                     occurrence_TA=occurrence_TA,
                     intensity_TA=intensity_TA,
                     place_T=numbers_T,
                     fps=FPS,
-                    split=SETS[which] if options.protocol == "official" else None,
+                    split=SETS[key[0]] if options.protocol == "official" else None,
                 )
             )
     if not recordings:
@@ -121,8 +118,8 @@ def read(source: Path, options: Options) -> Delivery:
     notes = []
     if late:
         notes.append(
-            f"labels of {len(late)} films begin at a frame like {late[0]}; their first row is taken "
-            "for the film's first frame (--numbering film: their numbers count the film's frames)"
+            f"labels of {len(late)} tasks begin at a frame like {late[0]}; their first row is the "
+            "film's first frame (with --numbering film, their numbers count the film's frames)"
         )
     delivery = Delivery(
         recordings, aus=AUS, inputs=inputs, left_out=left_out, notes=notes, root=source
@@ -139,19 +136,17 @@ def files_of(source: Path) -> Files:
             raise UserError(f"{path} and {found[key]} hold the same; remove one of them")
         found[key] = path
 
-    for top, folders, names in os.walk(source):
-        folders.sort()
-        for path in (Path(top, name) for name in sorted(names)):
-            match = NAME.fullmatch(path.stem)
-            if match is None:
-                continue
-            key = match["set"].upper(), match["subject"].upper(), match["task"].upper()
-            if path.suffix.lower() == ".csv" and match["au"]:
-                add(files.graded.setdefault(key, {}), match["au"], path)
-            elif path.suffix.lower() == ".csv" and not match["view"]:
-                add(files.occurrence, key, path)
-            elif path.suffix.lower() in reading.FILMS and match["view"]:
-                add(files.films.setdefault(key, {}), match["view"], path)
+    for path in reading.files_below(source):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            continue
+        key = match["set"].upper(), match["subject"].upper(), match["task"].upper()
+        if path.suffix.lower() == ".csv" and match["au"]:
+            add(files.graded.setdefault(key, {}), match["au"], path)
+        elif path.suffix.lower() == ".csv" and not match["view"]:
+            add(files.occurrence, key, path)
+        elif path.suffix.lower() in reading.FILMS and match["view"]:
+            add(files.films.setdefault(key, {}), match["view"], path)
     return files
 
 
@@ -167,9 +162,7 @@ def labels(files: Files, key: Key) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         numbers_T, columns = bp4d.occurrence_file(files.occurrence[key])
         if not set(columns) & set(AUS):
             named = " ".join(list(columns)[:12])
-            raise UserError(
-                f"{files.occurrence[key]}: none of the 10 AUs among its columns {named}"
-            )
+            raise UserError(f"{files.occurrence[key]}: none of the 10 AUs is in {named}")
     else:
         numbers_T = reading.frame_numbers(reading.table(graded[min(graded, key=int)], header=False))
     unknown_T = np.full(len(numbers_T), -1, np.int8)
@@ -191,8 +184,10 @@ def _views(source: Path, files: Files, view: str) -> tuple[str, ...]:
 
 def _missing(source: Path, files: Files, key: Key, view: str) -> Path:
     """Where a film would lie, beside the others of its set."""
-    beside = (next(iter(films.values())) for k, films in files.films.items() if k[0] == key[0])
-    folder = next(beside, source / "x").parent
+    of_set = [other for other in files.films if other[0] == key[0]]
+    # Test films may lie elsewhere: where there is a choice, beside one with labels.
+    of_set.sort(key=lambda other: (other != key, other not in files.occurrence))
+    folder = next(iter(files.films[of_set[0]].values())).parent if of_set else source
     return folder / f"FERA17_{'_'.join(key)}_{view}.mp4"
 
 
