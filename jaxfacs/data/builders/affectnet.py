@@ -86,7 +86,7 @@ def _release_2017(source: Path, options: Options) -> Delivery:
             inputs.append(path)
             rows = _rows(path, pictures, notes, left_out, landmarks=options.landmarks)
             name = f"{kind.lower()}/{split}"
-            ones = _once(list(rows), left_out)
+            ones = _once(list(rows), left_out, path.name)
             recordings += _recordings(name, split, ones, notes, path.name)
     return Delivery(
         recordings,
@@ -99,7 +99,7 @@ def _release_2017(source: Path, options: Options) -> Delivery:
     )
 
 
-def _once(ones: Sequence[Labelled], left_out: list[LeftOut]) -> list[Labelled]:
+def _once(ones: Sequence[Labelled], left_out: list[LeftOut], file: str) -> list[Labelled]:
     """Each face once. Rows of one face that contradict each other are left out."""
     rows: dict[tuple, list[Labelled]] = {}
     for one in ones:
@@ -107,7 +107,7 @@ def _once(ones: Sequence[Labelled], left_out: list[LeftOut]) -> list[Labelled]:
     kept = []
     for same in rows.values():
         if len({(one.emotion, str(one.affect_2)) for one in same}) > 1:
-            left_out += [LeftOut(one.path, None, "label clash") for one in same]
+            left_out += [LeftOut(one.path, None, "label clash", file) for one in same]
         else:
             kept.append(same[0])
     return kept
