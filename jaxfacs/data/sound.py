@@ -57,7 +57,7 @@ def middle(path: Path) -> tuple[np.ndarray, int]:
             file.setpos(first)
             raw = file.readframes(min(wanted, total))
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"no whole PCM .wav file ({error or 'it ends too soon'})") from error
+        raise ValueError(f"no whole PCM .wav file ({str(error) or 'it ends too soon'})") from error
     whole = len(raw) - len(raw) % (2 * channels)
     samples_NC = np.frombuffer(raw[:whole], "<i2").reshape(-1, channels) / 32768
     if not len(samples_NC):
