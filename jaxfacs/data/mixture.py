@@ -175,6 +175,16 @@ class Mixture:
         crops = [m.records.crop for m in self.members(self.config.train_split)]
         return any(crop != crops[0] for crop in crops)
 
+    def lines(self) -> list[str]:
+        """What is drawn of each set that is learned from, for people; of one set alone nothing."""
+        members = self.members(self.config.train_split)
+        return [
+            f"{self.names[m.place]}: {self.share(m):.1%} of the clips drawn, of {m.clips}; "
+            f"AUs {' '.join(m.records.aus) or 'none'}"
+            for m in members
+            if len(self.records) > 1
+        ]
+
     def seen(self) -> Seen:
         """Who is learned from."""
         members = self.members(self.config.train_split)

@@ -7,7 +7,7 @@ number of processes.
 
 The order of one set is `range → shuffle → repeat`. Of several, each set has such an order of its
 own, and place i of the stream belongs to the k-th clip of one of them: a count, not a draw, so that
-every batch has each set's share to within a clip, and a set begins anew when it is through,
+every batch has each set's share to within two clips, and a set begins anew when it is through,
 whatever the others do.
 """
 

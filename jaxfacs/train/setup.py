@@ -134,6 +134,8 @@ def start(
     manifest |= {"started_from": origin} if origin else {}
     before = loaded.seen if loaded else restored[1]["data"].get("seen", {}) if restored else {}
     manifest["data"]["seen"] = joined(manifest["data"]["seen"], before)
+    for line in records.lines():
+        tell(line)
     if records.crops_differ:
         tell(
             "the sets' faces were cut out in different ways; an exported network cuts them as in "

@@ -328,6 +328,17 @@ def test_a_run_that_starts_from_another_holds_out_whom_that_one_saw(
     assert seen == open_data(configs.load(folder / "config.py").data).seen()
 
 
+def test_a_run_says_what_it_draws_and_that_crops_differ(config_path, tmp_path, capsys):
+    other = write(tmp_path, "two", crop={"detector": "haar"})
+    words = ["train", str(config_path), "--workdir", str(tmp_path / "run"), "--steps", "1"]
+    assert cli.main([*words, "--data.mixture.1.source", str(other)]) == 0
+    said = capsys.readouterr().err
+    assert "one: 50.0% of the clips drawn, of 14; AUs 1 12\n" in said
+    assert "third: 25.0% of the clips drawn, of 5; AUs 4 25\n" in said
+    assert "faces were cut out in different ways" in said
+    assert load_for_inference(tmp_path / "run").manifest["data"]["crop"] == {}  # as in "one"
+
+
 def test_clips_too_short_in_one_set_are_named(config_path, tmp_path, capsys):
     words = ["train", str(config_path), "--workdir", str(tmp_path / "run")]
     assert cli.main([*words, "--data.frames", "8"]) == 2
