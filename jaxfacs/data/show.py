@@ -29,8 +29,7 @@ def text(records: RecordSet, *, aus: Sequence[str] = ()) -> str:
     card = records.card
     lines = [
         f"{records.name} {card['version']} · {records.path}",
-        f"digest {records.digest[:16]} · crops {records.size} px "
-        f"({', '.join(f'{k} {v}' for k, v in records.crop.items() if k != 'size')})",
+        f"digest {records.digest[:16]} · crops {records.size} px, faces: {_faces(records)}",
         f"licence: {card['licence'] or 'not stated'}",
         "",
         f"{'split':<12}{'clips':>8}{'frames':>10}{'face found':>12}{'subjects':>10}",
@@ -40,10 +39,15 @@ def text(records: RecordSet, *, aus: Sequence[str] = ()) -> str:
         found = content["frames_with_found_face"] / content["frames"]
         lines.append(
             f"{split:<12}{content['clips']:>8}{content['frames']:>10}{found:>12.1%}"
-            f"{len(content['subjects']):>10}  {_some(content['subjects'])}"
+            f"{_people(content['subjects'])}"
         )
     if records.emotions:
         lines += ["", *_emotions(records)]
+    if records.attributes:
+        lines += ["", f"attributes: {', '.join(records.attributes)}"]
+    lines += _pixels(records)
+    if not aus:
+        return "\n".join(lines)
     header = "".join(f"{split:>12}" for split in records.splits)
     levels = "".join(f"{level:>7}" for level in LEVELS)
     lines += ["", "AU: frames present, % of coded frames; intensity, % of graded frames"]
@@ -58,20 +62,43 @@ def text(records: RecordSet, *, aus: Sequence[str] = ()) -> str:
 
 
 def plots(records: RecordSet, out: Path, *, aus: Sequence[str] = ()) -> list[Path]:
-    """Writes occurrence.png, intensity.png and samples.png into `out`; returns their paths."""
+    """Writes samples.png and, where a set has them, bars of AUs and emotions into `out`.
+
+    Returns their paths.
+    """
     out.mkdir(parents=True, exist_ok=True)
     aus = tuple(aus) or records.aus
     split = next(iter(records.splits))
-    figures = {
-        "occurrence.png": _occurrence_bars(records, aus),
-        "intensity.png": _intensity_bars(records, split, aus),
-        "samples.png": _sheet(records, split),
-    }
+    figures = {"samples.png": _sheet(records, split)}
+    if aus:
+        figures["occurrence.png"] = _occurrence_bars(records, aus)
+        figures["intensity.png"] = _intensity_bars(records, split, aus)
+    if records.emotions:
+        figures["emotions.png"] = _emotion_bars(records)
     paths = []
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=110)
         paths.append(out / name)
     return paths
+
+
+def _faces(records: RecordSet) -> str:
+    """The words of the preparation; sets of an earlier jaxfacs have options instead."""
+    told = [f"{key} {value}" for key, value in records.crop.items() if key != "size"]
+    return " ".join(records.crop.get("steps", ())) or ", ".join(told)
+
+
+def _pixels(records: RecordSet) -> list[str]:
+    mean, std = (records.card.get(key) or [None] for key in ("pixel_mean", "pixel_std"))
+    if None in mean:
+        return []
+    told = "/".join(",".join(f"{value:.1f}" for value in values) for values in (mean, std))
+    return ["", f"training pixels, mean/deviation: --model.normalisation {told}"]
+
+
+def _people(subjects: Sequence[str]) -> str:
+    known = [subject for subject in subjects if subject]
+    return f"{len(known):>10}  {_some(known)}" if known else f"{'unknown':>10}"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -153,6 +180,22 @@ def _intensity_bars(records: RecordSet, split: str, aus: Sequence[str]) -> "Figu
     axes.set_title(f"{records.name}, {split}: intensity (0 left out)")
     axes.margins(x=0.01)
     axes.legend(title="FACS")
+    return figure
+
+
+def _emotion_bars(records: RecordSet) -> "Figure":
+    figure = _figure(max(6.0, 0.6 * len(records.emotions) + 2), 4)
+    axes = figure.subplots()
+    places = np.arange(len(records.emotions))
+    width = 0.8 / len(records.splits)
+    for i, split in enumerate(records.splits):
+        emotion_N = records.index(split)["emotion_N"]
+        counts = np.bincount(emotion_N[emotion_N >= 0], minlength=len(places))
+        axes.bar(places + (i + 0.5) * width - 0.4, counts, width, label=split)
+    axes.set_xticks(places, records.emotions, rotation=30, ha="right")
+    axes.set_ylabel("clips")
+    axes.set_title(f"{records.name}: emotions")
+    axes.legend()
     return figure
 
 

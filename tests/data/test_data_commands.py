@@ -1,10 +1,14 @@
+import dataclasses
 import json
 import shutil
 
 import cv2
+import numpy as np
+import plain_sets
 import pytest
 
 from jaxfacs.cli import main
+from jaxfacs.data import records
 
 
 def run(capsys, *words: object) -> tuple[int, str, str]:
@@ -89,3 +93,29 @@ def test_bench_input_prints_a_table(capsys, small_set):
     assert "plain decode, one thread" in rows[2] and rows[2].split()[-2] == "1.00"
     assert len(rows) == 3 + 4
     assert all(float(row.split()[-1]) > 0 for row in rows[2:])
+
+
+def test_a_set_of_emotions_alone_is_shown_by_its_emotions(tmp_path, capsys):
+    clips = [
+        records.clip_from_arrays(
+            plain_sets.picture(i, 0)[None], clip_id=f"{i}", subject="", emotion=i % 2,
+            occurrence_TA=np.zeros((1, 0), np.int8),
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    write = {"aus": (), "emotions": ("anger", "fear"), "name": "feelings"}
+    records.write_set(tmp_path / "set", {"train": clips}, **write)
+    out = tmp_path / "plots"
+    assert main(["data", "show", str(tmp_path / "set"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "anger 2, fear 1" in said and "unknown" in said and "AU:" not in said
+    assert sorted(p.name for p in out.iterdir()) == ["emotions.png", "samples.png"]
+
+
+def test_the_numbers_that_show_tells_are_a_normalisation(tmp_path, capsys):
+    from jaxfacs.data import show
+
+    opened = records.open_set(plain_sets.write(tmp_path / "set"))
+    card = {**opened.card, "pixel_mean": [100.25, 90, 80.0], "pixel_std": [50.0, 49.96, 3]}
+    told = show.text(dataclasses.replace(opened, card=card))
+    assert "--model.normalisation 100.2,90.0,80.0/50.0,50.0,3.0" in told
