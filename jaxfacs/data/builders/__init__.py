@@ -41,6 +41,7 @@ DELIVERED: tuple[str, ...] = (
     "eb_plus",
     "fera2015",
     "fera2017",
+    "gft",
     "disfa",
     "disfa_plus",
     "unbc",
