@@ -1,4 +1,4 @@
-"""GFT, whose layout nobody describes: columns by header, films by name, lists where there are some."""
+"""GFT, whose layout nobody describes: columns by header, films by name, lists if there are any."""
 
 from pathlib import Path
 
@@ -160,9 +160,9 @@ def test_two_films_that_may_be_meant(source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["Frame,AU1,AU2", "1,1,0", "2,1"], "line 3: only 2 cells"),
+        (["Frame,AU1,AU2", "1,1,0", "2,1", "3,1,1"], "line 3: only 2 cells"),
         (["Frame,AU1", "1,1", "1,0"], "line 3: frame 1 comes twice or out of order"),
-        (["AU1,AU01_c", "1,1"], "two columns are for AU 1"),
+        (["AU1,AU01_c", "1,1", "1,1", "1,1"], "two columns are for AU 1"),
         (["Frame,AU1"], "has no rows"),
         (["AU1"], "has no rows"),
         (["Frame,AU1", "7,1"], "has other frames than 001A_AU_Labels.csv"),

@@ -297,7 +297,7 @@ def splits(
 BUILDER = Builder(
     name="gft",
     title="GFT (Sayette Group Formation Task)",
-    task="spontaneous AUs of people who talk and drink in groups of three",
+    task="spontaneous AUs of people who talk in groups of three",
     labels="occurrence of 10 AUs by frame; intensity where its files are there",
     subjects=96,
     licence="labels CC-BY 4.0; films by agreement with the University of Pittsburgh, research only",
