@@ -104,7 +104,8 @@ class Part:
         is only measured on.
       loss_weight: what its clips count for in the loss, beside those of the others.
       name: in the report; empty: the set's own.
-      train_split, validation_split: what this set calls them; empty: as in `DataConfig`.
+      train_split: what this set calls it; empty: as `DataConfig.train_split`.
+      validation_split: the same; a set that has none is not validated on.
     """
 
     source: str

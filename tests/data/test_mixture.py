@@ -12,7 +12,7 @@ import pytest
 from jaxfacs.data.config import NO_AUGMENT, DataConfig, Part
 from jaxfacs.data.mixture import open_data
 from jaxfacs.data.people import joined, refuse_seen
-from jaxfacs.data.pipeline import evaluation_batches, experiment_aus, train_batches
+from jaxfacs.data.pipeline import _order, evaluation_batches, experiment_aus, train_batches
 from jaxfacs.data.records import clip_from_arrays, open_set, write_set
 from jaxfacs.errors import UserError
 
@@ -184,6 +184,24 @@ def test_shares_are_kept_in_every_batch_and_each_set_goes_round_at_its_own_pace(
     numbers = column(batches, "index_B")[column(batches, "set_B") == 0]
     assert sorted(numbers[:20]) == sorted(numbers[20:]) == list(range(20))
     assert (numbers[:20] != numbers[20:]).any()
+
+
+@pytest.mark.parametrize("start", [0, 10**9 + 7])
+def test_no_clip_is_left_out_or_met_twice_in_a_round(start):
+    """Shares that no fraction of small numbers gives, early and late."""
+    rng, counts, batch_size = np.random.default_rng(start), (7, 30, 1, 11, 200), 13
+    shares = rng.dirichlet(np.ones(5))
+    first = np.cumsum([0, *counts])
+    order = _order(DataConfig(batch_size=batch_size), first.tolist(), shares.tolist())
+    begin = start // batch_size * batch_size
+    drawn = np.array([order[i] for i in range(begin, begin + 300 * batch_size)])
+    place = np.searchsorted(first, drawn, side="right") - 1
+    per_batch = np.stack([np.bincount(p, minlength=5) for p in place.reshape(300, batch_size)])
+    assert np.abs(per_batch - batch_size * shares).max() < 2
+    for p, count in enumerate(counts):
+        met = np.bincount(drawn[place == p] - first[p], minlength=count)
+        assert len(met) == count  # the window cuts one round at its beginning and one at its end
+        assert met.max() - met.min() <= (1 if start == 0 else 2)
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,7 @@ def test_a_checkpoint_is_not_measured_on_people_it_learned_from(trained, folder,
     assert cli.main([*words, "train"]) == 0  # who asks for it by name knows
     compare = ["compare", "--workdir", str(trained), "--with", str(trained), "--split", "train"]
     assert cli.main([*compare, "--source", str(renamed)]) == 2
+    assert cli.main(compare) == 0  # its own sets
 
 
 def test_a_run_that_starts_from_another_holds_out_whom_that_one_saw(
