@@ -76,9 +76,8 @@ def test_films_have_their_names_labels(source, tmp_path):
 
 def test_sounds_become_pictures(source, tmp_path):
     out = tmp_path / "out"
-    opened = deliveries.build(
-        "ravdess", source, out, "--part", "audio", "--size", "128", *EVERYBODY
-    )
+    words = ("--part", "audio", "--faces", "whole", "--size", "128", *EVERYBODY)
+    opened = deliveries.build("ravdess", source, out, *words)
     clips = deliveries.clips(opened)
     told = {
         key: (clip.subject, opened.emotions[clip.emotion], clip.attributes_TK.tolist())

@@ -50,15 +50,14 @@ def read(source: Path, options: Options) -> Delivery:
             reason = "no label: its name says nothing" if match is None else "label clash"
             left_out.append(LeftOut(place, None, reason))
             continue
-        subject, number = match[1], match[2]
+        subject = match[1]
         told = people.setdefault(subject, {})
-        if number in told:
-            raise UserError(
-                f"{path} and {source / told[number][0]} are one eye; remove one of them"
-            )
+        if path.name in told:
+            other = source / told[path.name][0]
+            raise UserError(f"{path} and {other} are one picture; remove one of them")
         values = [float(match[i + 3]) for i in range(len(FIELDS))]
         pupil = pupil_of.pop(path.name, (0, np.nan, np.nan))[1:]
-        told[number] = place, [*values, *pupil]
+        told[path.name] = place, [*values, *pupil]
     if not people:
         raise UserError(f"{source} has no picture named like s0001_00001_0_0_0_0_0_01.png")
     left_out += [

@@ -25,6 +25,7 @@ ROW = (
 INVALID = ROW.index("invalid")
 ATTRIBUTES = tuple(name for name in ROW[4:] if name != "invalid")
 MOST_FACES = 10_000  # of one picture; the largest has 1968
+LARGEST = 1_000_000  # number in a list; larger ones are no pixels
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read(source: Path, options: Options) -> Delivery:
             continue
         inputs.append(file)
         paths, row_NF = _faces(file, f"WIDER_{part}/images")
-        small_N = row_NF[:, 2:4].min(1, initial=np.inf) < options.min_size
+        small_N = row_NF[:, 2:4].min(1) < options.min_size
         bad_N = row_NF[:, INVALID] == 1
         notes += [
             f"{part}: {count} faces left out, {why}"
@@ -113,7 +114,7 @@ def _numbers(file: Path, lines: list[str], at: int, *, columns: int) -> list[int
         numbers = [int(word) for word in words]
     except ValueError:
         numbers = []
-    if len(numbers) != columns or (columns == 1 and numbers[0] < 0):
+    if len(numbers) != columns or max(map(abs, numbers)) > LARGEST or numbers[-1] < 0:
         found = repr(lines[at].strip()[:60]) if at < len(lines) else "the end of the file"
         what = "the number of faces" if columns == 1 else f"{columns} numbers of a face"
         raise UserError(f"{file}, line {at + 1}: expected {what}, found {found}; copy it again")
