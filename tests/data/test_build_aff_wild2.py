@@ -48,10 +48,11 @@ def source(tmp_path):
     write_crops(root, "10-60_right", 1, 2)
     # Expressions of video1 begin in the same frames; its film validates in that challenge.
     write(root, "expression", "Validation", "video1", EXPRESSIONS, "0", "4", "4", "4", "-1", "7")
-    write(root, "expression", "Train", "video9", EXPRESSIONS, "6", "6")
-    write_crops(root, "video9", 1, 2, top="cropped_aligned_new_50_vids")
+    write(root, "expression", "Train", "video9", EXPRESSIONS, "6", "", "6")  # nothing of frame 2
+    write_crops(root, "video9", 1, 2, 3, top="cropped_aligned_new_50_vids")
     va = ["0.5,-0.25", "-5,-5", "0,0", "-5,-5", "-0.125,1", "-5,-5"]
     write(root, "va", "Train", "video1", "valence,arousal", *va)
+    write(root, "va", "Train", "video9", "valence,arousal", "0.5,0.5", "0.25,0.25", "0,1")
     write(root, "va", "Validation", "video8", "valence,arousal", "1,-1")
     write_crops(root, "video8", 1)
     deliveries.write_text(root / "names_of_videos_in_each_test_set" / "AU.txt", "video77")
@@ -104,7 +105,7 @@ def test_the_expression_challenge(source, tmp_path):
     }
     grey = deliveries.grey
     assert found == {
-        "train": {"video9:1": (6, [grey(1), grey(2)])},
+        "train": {"video9:1": (6, [grey(1)]), "video9:3": (6, [grey(3)])},
         "validation": {
             "video1:1": (0, [grey(1)]),
             "video1:2": (4, [grey(2)]),
@@ -121,6 +122,7 @@ def test_the_valence_arousal_challenge(source, tmp_path):
     assert found == {
         "video1:1": [[0.5, -0.25]],
         "video1:5": [[-0.125, 1]],
+        "video9:1": [[0.5, 0.5], [0.25, 0.25], [0, 1]],
         "video8:1": [[1, -1]],
     }
     assert deliveries.shown(clips["video1:5"]) == [deliveries.grey(5)]
@@ -141,7 +143,9 @@ def test_all_labels_of_a_frame_joined(source, tmp_path, capsys):
         "video1:6": (7, [aus(AU2=1)], [nan], [6]),
         "10-60_left:1": (-1, [aus(AU4=1)], [nan], [1]),
         "10-60_right:1": (-1, [aus(AU6=1), aus(AU7=1)], [nan] * 2, [1, 2]),
-        "video9:1": (6, [aus(every=-1)] * 2, [nan] * 2, [1, 2]),
+        "video9:1": (6, [aus(every=-1)], [[0.5, 0.5]], [1]),
+        "video9:2": (-1, [aus(every=-1)], [[0.25, 0.25]], [2]),
+        "video9:3": (6, [aus(every=-1)], [[0, 1]], [3]),
         "video8:1": (-1, [aus(every=-1)], [[1, -1]], [1]),
     }
     assert set(clips) == set(expected)
@@ -166,7 +170,7 @@ def test_the_multi_task_files(source, tmp_path):
         source,
         f"video1/00004.jpg,0.5,0.25,4,{aus(AU12=1)}",
         f"video1/00002.jpg,-5,-5,0,{aus(every=-1)}",
-        f"video1/00001.jpg,-0.5,0,-1,{aus(AU26=1)}",
+        f"video1/00001.jpg,-0.5,0,8,{aus(AU26=1)}",  # there is no expression 8
         f"video1/00005.jpg,-5,-5,-1,{aus(every=-1)}",
     )
     opened = build(source, tmp_path / "out", "--labels", "mtl")
@@ -191,6 +195,7 @@ def test_the_multi_task_files(source, tmp_path):
 def test_whole_films(source, tmp_path):
     """The two people of one film cannot be told apart in it."""
     deliveries.write_film(source / "batch1" / "video1.avi", [20, 1, 2, 3])
+    write(source, "au", "Train", "video3", AU_HEADER, aus())
     options = ("--pictures", "films", "--may-lack", "--validation", "0")
     opened = build(source, tmp_path / "out", *options)
     clips = deliveries.clips(opened)
@@ -203,6 +208,7 @@ def test_whole_films(source, tmp_path):
         ",,10-60_left,,two people in one film: take the crops",
         ",,10-60_right,,two people in one film: take the crops",
         ",,batch1/video1.avi,6,not in film",
+        ",,batch1/video3.mp4,1,missing",
     ]
     films = aff_wild2.read(source, aff_wild2.Options(pictures="films"))
     assert FaceSteps.parse(films.faces).detection == "haar"

@@ -13,7 +13,7 @@ USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest", "Trai
 EMOTIONS = (0, 6, 3, 1, 5, 2, 4)
 VOTES = (  # neutral happiness surprise sadness anger disgust fear contempt unknown NF
     "4,0,0,1,3,2,0,0,0,0",  # 4 of 9: no majority
-    "6,0,1,1,0,0,0,0,2,0",  # 6 of 8
+    "4,1,1,1,1,1,1,0,0,0",  # 4 of 4: single votes do not count
     "0,10,0,0,0,0,0,0,0,0",
     "0,0,1,0,0,0,1,7,1,0",  # contempt
     "0,0,0,0,0,0,0,0,0,10",  # no face

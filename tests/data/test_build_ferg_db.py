@@ -57,6 +57,8 @@ def test_at_random_a_fifth_is_the_test_and_characters_are_in_both_parts(source, 
     )
     assert sum(opened.splits.values()) == 84 and 6 <= opened.splits["test"] <= 30
     assert {name for split in opened.splits for name in opened.subjects[split]} == {""}
+    for path, clip in deliveries.clips(opened).items():
+        assert NAMES[clip.emotion] in path
     again = ferg_db.read(source, ferg_db.Options(protocol="random"))
     test = {p for r in again.recordings if r.split == "test" for p in r.frames.paths}
     assert test == set(deliveries.clips(opened, "test"))
