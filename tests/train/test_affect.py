@@ -64,7 +64,7 @@ def records(tmp_path_factory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     out = folder.with_name("records")
-    words = ["--source", folder, "--out", out, "--frames", 1, "--size", 16, "--detector", "none"]
+    words = ["--source", folder, "--out", out, "--frames", 1, "--size", 16, "--faces", "none"]
     assert cli.main(["data", "build", "folder", *map(str, words), "--workers", "1"]) == 0
     return out
 
