@@ -41,7 +41,7 @@ def source(tmp_path) -> Path:
     # No padding, a film beside that is not needed.
     long_form(occ / "F007_T8.csv", {n: {17: 1} for n in (9, 10)})
     pictures(pictured / "F007" / "T8", [9, 10], 1)
-    deliveries.write_film(root / "F007_T8.mp4.avi", [0])
+    deliveries.write_film(root / "F007_T8.avi", [0] * 12)
     return root
 
 

@@ -28,7 +28,7 @@ def bp4d_part(tmp_path) -> Path:
     return root.parent
 
 
-def test_every_label_of_the_bp4d_part(bp4d_part, tmp_path):
+def test_every_label_of_the_bp4d_part(bp4d_part, tmp_path, capsys):
     opened = deliveries.build("fera2015", bp4d_part, tmp_path / "out")
     assert opened.aus == facs.DATASET_AUS["fera2015_bp4d"] and opened.people == "bp4d"
     assert opened.subjects == {"train": ("F001",), "validation": ("F002",)}
@@ -42,6 +42,16 @@ def test_every_label_of_the_bp4d_part(bp4d_part, tmp_path):
     for au in opened.aus:
         assert deliveries.labels(opened, validation, au) == [int(au == "17")]
     assert left_out(opened) == []
+    told = capsys.readouterr().out
+    assert "frames/train 3 (-75583), AU1/train 1 (-17580)" in told
+    assert "frames/validation 1 (-71260)" in told and "AU24/" not in told
+
+
+def test_published_counts_are_bp4ds():
+    (odd, odd_A), (even, even_A) = fera2015.COUNTS["train"], fera2015.COUNTS["validation"]
+    frames, positives = zip(*bp4d.PART_COUNTS.values(), strict=True)
+    assert odd + even == sum(frames)
+    assert (np.add(odd_A, even_A) == np.sum(positives, 0)).all()
 
 
 def test_aus_and_protocols_of_the_bp4d_part(bp4d_part):

@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.data.builders import bp4d, reading
-from jaxfacs.data.delivery import Builder, Delivery, Film, LeftOut, Recording, with_aus
+from jaxfacs.data.delivery import Builder, Delivery, Film, Known, LeftOut, Recording, with_aus
 from jaxfacs.errors import UserError
 
 # TadasBaltrusaitis/FERA-2015: data extraction/find_SEMAINE.m. Sessions 9, 50 and 56 are left out
@@ -38,6 +38,18 @@ AUS = {
     "all": (),
     "occurrence": facs.DATASET_AUS["fera2015_bp4d"],
     "intensity": facs.DATASET_AUS["bp4d_intensity"],
+}
+# Counted in CVI-SZU/MDHR, data/BP4D_dataset, by the numbers of the people: frames, and positives of
+# BP4D's 12 AUs in their order.
+COUNTS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "train": (
+        75586,
+        (17581, 13654, 17167, 34683, 39712, 45087, 42186, 39278, 13577, 24561, 12848, 12753),
+    ),
+    "validation": (
+        71261,
+        (13461, 11456, 12588, 32993, 40904, 42183, 40344, 29097, 11292, 25845, 11440, 9476),
+    ),
 }
 FPS = 50.0  # of SEMAINE's films, as the owners' function says
 MAX_XML_BYTES = 64 << 20  # a session's file has some thousand annotations: under 1 MB
@@ -284,6 +296,23 @@ def _number(coded: Elan, au: str, slot: str) -> int:
     return _frame(coded.time_ms[slot])
 
 
+_KNOWN = tuple(
+    Known(
+        f"{split} set counted in CVI-SZU/MDHR, data/BP4D_dataset",
+        {
+            f"frames/{split}": frames,
+            **{
+                f"AU{au}/{split}": count
+                for au, count in zip(facs.DATASET_AUS["bp4d"], positives, strict=True)
+                if au in facs.DATASET_AUS["fera2015_bp4d"]
+            },
+        },
+        {"part": "bp4d", "protocol": "official", "aus": aus},
+    )
+    for split, (frames, positives) in COUNTS.items()
+    for aus in ("all", "occurrence")
+)
+
 BUILDER = Builder(
     name="fera2015",
     title="FERA 2015",
@@ -300,4 +329,5 @@ BUILDER = Builder(
         "SEMAINE-Sessions/rec1/*.eaf, rec1/*.avi and rec1.txt"
     ),
     people="bp4d",
+    known=_KNOWN,
 )
