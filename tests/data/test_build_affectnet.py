@@ -124,6 +124,13 @@ def test_faces_of_2017_are_in_the_given_boxes(source, tmp_path):
     assert crop[:24, :24].min() > 200 and clip.found_T.all()
 
 
+def test_a_box_of_minus_ones_is_unknown(source):
+    with open(source / LIST / "training.csv", "a") as file:
+        file.write(row("1/a.jpg", 3, "0", "0", "-1,-1,-1,-1") + "\n")
+    boxes = affectnet.read(source, affectnet.Options()).recordings[0].box_T4
+    np.testing.assert_array_equal(boxes, [[8.5, 16.5, 8, 8]] * 5 + [[np.nan] * 4])
+
+
 def test_files_of_2021(tmp_path, monkeypatch):
     source = crops(tmp_path / "source", ROWS)
     opened = build(source, tmp_path / "out")
