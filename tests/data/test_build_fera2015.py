@@ -24,7 +24,7 @@ def bp4d_part(tmp_path) -> Path:
     graded = root / "AU Intensity Codes3.0" / "AU06" / "F001_T1_AU06.csv"
     deliveries.write_text(graded, "5,2", "6,9", "7,1")
     pictures(root / "BP4D-training" / "F001" / "T1", [5, 6, 7], 4)
-    pictures(root / "BP4D-training" / "F002" / "T3", [1], 3)
+    pictures(root / "BP4D" / "BP4D-training" / "F002" / "T3", [1], 3)
     return root.parent
 
 

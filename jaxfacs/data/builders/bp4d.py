@@ -64,7 +64,10 @@ AUS = {
 # Films are named by the number of the original task: forever208/FMAE-IAT, AU/BP4D_preprocess.py.
 TASK_OF_FILM = {1: 1, 3: 2, 7: 3, 8: 4, 9: 5, 10: 6, 11: 7, 13: 8}
 # Deliveries and papers keep the pictures in one of these.
-PICTURE_FOLDERS = ("", "Sequences_2D+3D", "2D+3D", "Sequences", "BP4D-training", "images")
+PICTURE_FOLDERS = (
+    *("", "Sequences_2D+3D", "2D+3D", "Sequences", "images"),
+    *("BP4D-training", "BP4D/BP4D-training"),  # of FERA 2015
+)
 CATALOGUE = frozenset(str(number) for number in facs.ACTION_UNITS)
 TASK = re.compile(r"([A-Z]+\d+)_(T\d+)")
 GRADED = re.compile(r"([A-Z]+\d+)_(T\d+)_AU0*(\d+)")
