@@ -15,7 +15,6 @@ import atexit
 import bisect
 import functools
 import itertools
-import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from jaxfacs.data.rows import Load, Row
 from jaxfacs.errors import UserError
 
 Batch = dict[str, np.ndarray]
+ENDLESS = 1 << 48  # clips that no run will see the end of
 
 
 def experiment_aus(config: DataConfig, records: Mixture | RecordSet) -> tuple[str, ...]:
@@ -266,11 +266,14 @@ def _order(
       share_P: of the stream that each set has; they add up to 1.
     """
     if len(share_P) == 1:
-        return grain.MapDataset.range(first_P[1]).seed(config.seed).shuffle().repeat(None)
+        clips = int(first_P[1])
+        # Not `repeat(None)`: its length in batches of one is more than Python's `len` can say.
+        endless = max(1, ENDLESS // clips)
+        return grain.MapDataset.range(clips).seed(config.seed).shuffle().repeat(endless)
     rest_P = np.cumsum(share_P[::-1])[::-1]
     ratios = (np.asarray(share_P) / rest_P).tolist()
     take = _Interleave(config.seed, config.batch_size, tuple(first_P), (*ratios[:-1], 1.0))
-    return grain.MapDataset.range(sys.maxsize).seed(config.seed).map(take)
+    return grain.MapDataset.range(ENDLESS).seed(config.seed).map(take)
 
 
 @dataclass(frozen=True)

@@ -297,3 +297,8 @@ def test_a_split_that_does_not_exist(config):
 def test_impossible_options(options):
     with pytest.raises(UserError, match=next(iter(options))):
         DataConfig(**options)
+
+
+def test_batches_of_one_clip(tmp_path):
+    config = DataConfig(source=str(plain_sets.write(tmp_path / "s")), batch_size=1, frames=2)
+    assert next(train_batches(config))["frames_BTHWC"].shape[:2] == (1, 2)
