@@ -114,15 +114,9 @@ def test_every_label_of_every_person(source, tmp_path):
         assert set(values.values()) == {0, 1}
         named = {name for name, value in values.items() if value == 1}
         affect_T2 = clip.valence_arousal_T2  # None where all of it is unknown
-        affect = [9, 9] if affect_T2 is None else np.nan_to_num(affect_T2[0], nan=9).round(4)
-        scale = np.nan_to_num(scale, nan=9).round(4).tolist()
-        return (
-            clip.box_T4[0].tolist(),
-            named,
-            [round(float(v), 4) for v in affect],
-            scale,
-            deliveries.shown(clip),
-        )
+        affect = [9, 9] if affect_T2 is None else np.nan_to_num(affect_T2[0], nan=9).tolist()
+        numbers = [[round(v, 4) for v in row] for row in (affect, np.nan_to_num(scale, nan=9))]
+        return clip.box_T4[0].tolist(), named, *numbers, deliveries.shown(clip)
 
     found = {k.removeprefix("emotic/"): told(c) for k, c in deliveries.clips(opened).items()}
     ninth = round(-0.5 / 4.5, 4)  # of 5

@@ -1,8 +1,9 @@
 """What the sets of brief expressions share: cells of AUs, onset to offset, one person left out."""
 
+import functools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -214,72 +215,94 @@ def recordings(
     around: int,
     split_of: Mapping[str, str] | None,
 ) -> list[Recording]:
-    """One recording an expression: its frames from onset to offset.
-
-    AUs that were coded are present in all of these; their phase is onset before the apex, apex in
-    it, offset after it; where the apex is unknown, it is known of the first and last frame alone.
-    Intensities are the apex's. AUs that were not coded are absent.
+    """One recording an expression: its frames from onset to offset, with `labels`.
 
     `around` frames on both sides are taken as well, as far as there are pictures and no other
-    expression is coded there: the AUs of this expression are absent in them, nothing else is known.
+    expression is coded there; their emotion is unknown.
     """
-    spans: dict[Path, list[tuple[int, int]]] = {}
+    if around < 0:
+        raise UserError(f"--around {around} is negative; give a number of frames")
+    at: dict[Path, list[Expression]] = {}
     for e in expressions:
-        spans.setdefault(e.place, []).append((e.onset, e.offset))
-    return [
-        _recording(source, e, aus, spans[e.place], fps=fps, around=around, split_of=split_of)
-        for e in expressions
-    ]
+        at.setdefault(e.place, []).append(e)
+    there = functools.cache(_numbered)  # a long film has many expressions
+    found = []
+    for e in expressions:
+        numbers = list(e.numbers or range(e.onset, e.offset + 1))
+        if around:
+            near = [n for n in there(e.place) if e.onset - around <= n <= e.offset + around]
+            free = [n for n in near if not any(o.onset <= n <= o.offset for o in at[e.place])]
+            numbers = sorted({*numbers, *free})
+        number_T = np.array(numbers)
+        occurrence_TA, intensity_TA, phase_TA = labels(e, at[e.place], aus, number_T)
+        inside_T = (number_T >= e.onset) & (number_T <= e.offset)
+        attributes_TK = np.tile(np.array(e.attributes, np.float32), (len(numbers), 1))
+        found.append(
+            Recording(
+                name=e.name,
+                subject=e.subject,
+                frames=_frames(source, e.place, numbers, there),
+                occurrence_TA=occurrence_TA if aus else None,
+                intensity_TA=intensity_TA if aus else None,
+                phase_TA=phase_TA if aus else None,
+                place_T=number_T,
+                emotion_T=np.where(inside_T, e.emotion, -1),
+                attributes_TK=attributes_TK if e.attributes else None,
+                fps=fps,
+                split=None if split_of is None else split_of[e.subject],
+                table=e.file,
+                line_T=None if e.line is None else np.full(len(numbers), e.line),
+            )
+        )
+    return found
 
 
-def _recording(
-    source: Path,
-    e: Expression,
-    aus: Sequence[str],
-    spans: Sequence[tuple[int, int]],
-    *,
-    fps: float,
-    around: int,
-    split_of: Mapping[str, str] | None,
-) -> Recording:
-    film = e.place.suffix.lower() in reading.FILMS
-    numbers = list(e.numbers or range(e.onset, e.offset + 1))
-    if around:
-        there = range(1, reading.film_length(e.place) + 1) if film else reading.numbered(e.place)
-        near = (*range(e.onset - around, e.onset), *range(e.offset + 1, e.offset + around + 1))
-        free = [n for n in near if n in there and not any(a <= n <= b for a, b in spans)]
-        numbers = sorted({*numbers, *free})
-    number_T = np.array(numbers)
+def labels(
+    e: Expression, beside: Sequence[Expression], aus: Sequence[str], number_T: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int8 occurrence, float32 intensity, int8 phase T×A of the frames `number_T`.
+
+    AUs that were coded are present from onset to offset; their phase is onset before the apex, apex
+    in it, offset after it; where the apex is unknown, it is known of the first and last frame
+    alone. Intensities are the apex's. AUs that were not coded are absent, but unknown in frames in
+    which another expression of the same film (`beside`) has them. Before the onset and behind the
+    offset the AUs of this expression are absent; nothing else is known.
+    """
     inside_T = (number_T >= e.onset) & (number_T <= e.offset)
     present_A, grade_A = e.cell.scores(aus)
-    outside_A = np.where(present_A == 1, 0, -1).astype(np.int8)
+    outside_A = np.where(present_A == 1, 0, -1)
     occurrence_TA = np.where(inside_T[:, None], present_A, outside_A).astype(np.int8)
+    for other in beside:
+        if other is not e and other.onset <= number_T[-1] and number_T[0] <= other.offset:
+            with_T = (number_T >= other.onset) & (number_T <= other.offset)
+            theirs_A = other.cell.scores(aus)[0] != 0
+            occurrence_TA[with_T[:, None] & theirs_A & (occurrence_TA == 0)] = -1
     intensity_TA = np.where(occurrence_TA == 0, 0, -1).astype(np.float32)
     phase_T = np.where(number_T == e.onset, 1, np.where(number_T == e.offset, 3, -1))
     if e.apex is not None:
         phase_T = np.where(number_T < e.apex, 1, np.where(number_T > e.apex, 3, 2))
-        intensity_TA[number_T == e.apex] = grade_A
+        apex_TA = (number_T == e.apex)[:, None] & (occurrence_TA == 1)
+        intensity_TA = np.where(apex_TA, grade_A, intensity_TA)
     phase_TA = np.where(occurrence_TA == 1, phase_T[:, None], np.where(occurrence_TA == 0, 0, -1))
-    place = reading.relative(source, e.place)
-    return Recording(
-        name=e.name,
-        subject=e.subject,
-        frames=Film(place, tuple(n - 1 for n in numbers))
-        if film
-        else Pictures(reading.pictures_of(source, e.place, numbers)),
-        occurrence_TA=occurrence_TA if aus else None,
-        intensity_TA=intensity_TA if aus else None,
-        place_T=number_T,
-        emotion_T=np.where(inside_T, e.emotion, -1),
-        phase_TA=phase_TA.astype(np.int8) if aus else None,
-        attributes_TK=np.tile(np.array(e.attributes, np.float32), (len(numbers), 1))
-        if e.attributes
-        else None,
-        fps=fps,
-        split=None if split_of is None else split_of[e.subject],
-        table=e.file,
-        line_T=None if e.line is None else np.full(len(numbers), e.line),
-    )
+    return occurrence_TA, intensity_TA, phase_TA.astype(np.int8)
+
+
+def _numbered(place: Path) -> Mapping[int, Path]:
+    """number -> picture of a folder; of a film every frame, from 1."""
+    if place.suffix.lower() in reading.FILMS:
+        return dict.fromkeys(range(1, reading.film_length(place) + 1), place)
+    return reading.numbered(place)
+
+
+def _frames(
+    source: Path, place: Path, numbers: Sequence[int], there: Callable[[Path], Mapping[int, Path]]
+) -> Film | Pictures:
+    """The film's frames, or pictures; one that is not there has a path that does not exist."""
+    if place.suffix.lower() in reading.FILMS:
+        return Film(reading.relative(source, place), tuple(n - 1 for n in numbers))
+    pictures = there(place)
+    paths = (pictures.get(n, place / f"{n}.jpg") for n in numbers)
+    return Pictures(tuple(reading.relative(source, path) for path in paths))
 
 
 def split_of(
