@@ -117,13 +117,15 @@ def test_a_damaged_picture_is_listed_with_its_line(tmp_path):
     lines = path.read_text().splitlines()
     lines[3] = "3,1 2 3,Training"
     lines[4] = lines[4].replace("40 40 ", "400 40 ", 1)
+    lines[6] = lines[6].replace(f"{deliveries.grey(5)},Training", "dark,Training")
     path.write_text("\n".join(lines) + "\n")
     opened = deliveries.build("fer2013", tmp_path / "source", tmp_path / "out")
-    assert sum(opened.splits.values()) == 5
+    assert sum(opened.splits.values()) == 4
     rows = (tmp_path / "out" / "skipped.csv").read_text().splitlines()[1:]
     assert rows == [
         "fer2013.csv,4,fer2013.csv,2,unreadable",
         "fer2013.csv,5,fer2013.csv,3,unreadable",
+        "fer2013.csv,7,fer2013.csv,5,unreadable",
     ]
 
 

@@ -174,7 +174,8 @@ def _row(cells: Sequence[str], *, landmarks: bool) -> Labelled:
     x, y, width, height = (_number(cell) for cell in box)
     points_K2 = None
     if landmarks:
-        points_K2 = _points(np.array(points.split(";"), np.float32) if ";" in points else None)
+        value_N = np.fromiter(map(float, points.split(";")), np.float32) if ";" in points else None
+        points_K2 = _points(value_N)
     return Labelled(
         name,
         _emotion(float(expression)),

@@ -9,6 +9,7 @@ FER+ (Barsoum et al. 2016, github.com/microsoft/FERPlus: fer2013new.csv) labels 
 same order by ten votes: Usage, Image name, eight emotions, unknown, NF (not a face).
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,12 +142,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, int, str]]:
 def _picture(pixels: str) -> np.ndarray | None:
     """uint8 48×48; None where the numbers are too few, too many or no grey levels."""
     try:
-        value_N = np.array(pixels.split(), np.int64)
-    except (ValueError, OverflowError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # said of text that is no number
+            level_N = np.fromstring(pixels, np.int64, sep=" ")  # a sixth of the time of split()
+    except (ValueError, DeprecationWarning):
         return None
-    if len(value_N) != SIDE * SIDE or value_N.min() < 0 or value_N.max() > 255:
+    if len(level_N) != SIDE * SIDE or level_N.min() < 0 or level_N.max() > 255:
         return None
-    return value_N.astype(np.uint8).reshape(SIDE, SIDE)
+    return level_N.astype(np.uint8).reshape(SIDE, SIDE)
 
 
 def _fer_plus(path: Path, source: Path) -> Path:
