@@ -251,7 +251,7 @@ class Known:
 
     Attributes:
       source: paper and table, or repository and file.
-      counts: what is counted -> how many. Keys: "subjects", "recordings", "frames", the three
+      counts: what is counted -> how many. Keys: "subjects", "clips", "frames", the three
         with "/SPLIT" behind, "AU12" (frames in which it is present; also "AU12/SPLIT"), or
         "emotion happiness" (frames; also with "/SPLIT").
       when: options of the builder, by name, with which the counts are to be compared.

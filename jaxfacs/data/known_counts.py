@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxfacs.data.delivery import Known
 
+SHOWN = 8  # differences that are spelt out
+
 
 def compare(known: Sequence[Known], folder: Path, labels: Mapping[str, Any], own: Any) -> list[str]:
     """Lines for people: each published count that applies, and by how much the set differs.
@@ -29,6 +31,8 @@ def compare(known: Sequence[Known], folder: Path, labels: Mapping[str, Any], own
             if counted[key] != expected
         ]
         same = len(published.counts) - len(differing)
+        if len(differing) > SHOWN:
+            differing[SHOWN:] = ["…"]
         lines.append(
             f"{same} of {len(published.counts)} published counts agree ({published.source})"
             + (f"; built, and the difference: {', '.join(differing)}" if differing else "")

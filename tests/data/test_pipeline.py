@@ -300,5 +300,5 @@ def test_impossible_options(options):
 
 
 def test_batches_of_one_clip(tmp_path):
-    config = DataConfig(source=str(plain_sets.write(tmp_path / "s")), batch_size=1, frames=2)
+    config = DataConfig(source=str(plain.write(tmp_path / "s")), batch_size=1, frames=2)
     assert next(train_batches(config))["frames_BTHWC"].shape[:2] == (1, 2)
