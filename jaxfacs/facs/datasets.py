@@ -13,8 +13,8 @@ _OPENGRAPHAU_27 = _labels(
 _OPENGRAPHAU_SIDED = tuple(s + a for a in _labels("1 2 4 6 10 12 14") for s in "LR")
 _BP4D_INTENSITY = _labels("6 10 12 14 17")
 
-# MMI is absent: it codes the whole of FACS, and the 37 labels of Bocklisch et al. 2015 are only in
-# a figure whose text is lost. Labels are strings of FACS numbers; "L" and "R" are the person's.
+# MMI is absent: it codes the whole of FACS; what is known of the 37 labels of Bocklisch et al. 2015
+# is with its builder. Labels are strings of FACS numbers; "L" and "R" are the person's.
 DATASET_AUS: dict[str, tuple[str, ...]] = {
     # Occurrence protocol of 12 AUs (ME-GraphAU, tool/BP4D_image_label_process.py); BP4D+ the same.
     "bp4d": _labels("1 2 4 6 7 10 12 14 15 17 23 24"),

@@ -10,6 +10,7 @@ import pytest
 from scipy.io import savemat
 
 from jaxfacs.data.builders import disfa
+from jaxfacs.faces.points import AVERAGE_68x2
 from jaxfacs.faces.prepare import FaceSteps
 
 AUS = disfa.AUS["all"]
@@ -154,6 +155,44 @@ def test_pictures_and_landmarks_from_0_or_from_1(tmp_path, first, capsys):
     told = capsys.readouterr().out
     assert f"numbered from {first}" in told
     assert "1 landmark files cannot be read" in told and "1 frames have no landmark file" in told
+
+
+def test_faces_are_laid_by_the_owners_landmarks(tmp_path, capsys):
+    """As configs/disfa_me_graphau.py has them: eyes and mouth at the same places in every crop."""
+    source = tmp_path / "in"
+    order = [i for i in range(68) if i not in (60, 64)]
+    for subject in (1, 13):
+        write_labels(source, subject, frames=2)
+        name = f"SN{subject:03d}"
+        for t in range(2):
+            d.write_picture(source / name / f"{t}.png", t, height=96, width=96)
+    # doubled folders of one person, a nested archive of another
+    folder = source / "Landmark_Points/Landmark_Points/SN001/tmp_frame_lm"
+    folder.mkdir(parents=True)
+    for t in range(2):
+        points = 8 + 4 * t + (60 + 5 * t) * AVERAGE_68x2[order]
+        savemat(folder / f"SN001_{t:04d}_lm.mat", {"pts": points})
+    (source / "Landmark_Points/Landmark_Points/SN013").mkdir()
+    (source / "Landmark_Points/Landmark_Points/SN013/SN013.zip").touch()
+    options = (
+        "--faces",
+        "me-graphau",
+        "--protocol",
+        "subjects",
+        "--validation",
+        "0",
+        "--test",
+        "0",
+    )
+    opened = d.build("disfa", source, tmp_path / "out", *options)
+    found = d.clips(opened)
+    clip = found["SN001:1"]
+    assert opened.size == 256 and clip.found_T.all()
+    assert not found["SN013:1"].found_T.any() and found["SN013:1"].landmarks_T68x2 is None
+    first, second = clip.landmarks_T68x2
+    np.testing.assert_allclose(first[order], second[order], atol=0.05)
+    assert np.ptp(first[order], axis=0).min() > 100  # the face fills the crop
+    assert "SN013: landmarks are still in a .zip" in capsys.readouterr().out
 
 
 def test_a_missing_au_and_a_missing_row_are_unknown(tmp_path):

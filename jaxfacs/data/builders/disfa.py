@@ -269,11 +269,16 @@ def _landmarks(
     source: Path, subject: str, numbers_T: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray | None, list[Path]]:
     """float32 T×66×2 of the frames with labels `numbers_T`, NaN where none is, and the files."""
+    top = source / "Landmark_Points"
+    if not (top / subject).is_dir():
+        top /= "Landmark_Points"  # a second folder of the same name inside
     files: dict[int, Path] = {}
-    for path in sorted((source / "Landmark_Points" / subject).rglob("*.mat")):
+    for path in sorted((top / subject).rglob("*.mat")):
         if not path.name.startswith("."):
             files[reading.number_of(path)] = path
     if not files:
+        if any((top / subject).rglob("*.zip")):
+            notes.append(f"{subject}: landmarks are still in a .zip; unpack it to use them")
         return None, []
     first = min(files)
     if first not in (0, 1):
