@@ -151,6 +151,17 @@ def test_known_bad_cells_are_mended_and_told(tmp_path):
     assert apexes(False) == ({0: ([61], 62), 29: ([], 280), 60: ([], 126)}, ())
 
 
+def test_selected_frames_come_before_whole_films(source, tmp_path, capsys):
+    whole = source / "CASME2-RAW/sub01/EP02_01f/img46.jpg"
+    deliveries.write_picture(whole, 0)
+    opened = deliveries.build("casme2", source, tmp_path / "out", "--protocol", "all")
+    clip = deliveries.clips(opened)["sub01/EP02_01f:46"]
+    assert deliveries.shown(clip) == [grey(n) for n in range(46, 51)]
+    deliveries.write_picture(source / "old/CASME2_RAW_selected/sub01/EP02_01f/img46.jpg", 0)
+    text = deliveries.refused(capsys, "casme2", source, tmp_path / "no")
+    assert "are both sub01; remove one of them" in text
+
+
 def test_missing_pictures_are_listed(source, tmp_path):
     (source / "CASME2_RAW_selected/sub01/EP02_01f/img50.jpg").unlink()
     out = tmp_path / "out"

@@ -218,6 +218,7 @@ def test_long_films(tmp_path):
     assert two.attributes_TK[0, 0] == 1
     three = clips["007_2_1:2"]  # no onset: it begins at the apex
     assert three.phase_TA[:, opened.aus.index("4")].tolist() == [0, 0, 0, 2, 3, 0]
+    assert len((tmp_path / "out/skipped.csv").read_text().splitlines()) == 1  # its header
 
 
 def test_refused(source, tmp_path, capsys):

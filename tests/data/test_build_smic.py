@@ -98,6 +98,7 @@ def test_a_workbook_narrows_clips_and_gaps_end_them(source, tmp_path):
     clips = deliveries.clips(opened)
     assert sorted(clips) == ["s12_sur_01:8", "s1_ne_01:4", "s1_ne_01:7", "s1_po_02:1"]
     assert deliveries.shown(clips["s1_ne_01:4"]) == [grey(4), grey(5)]
+    assert len((tmp_path / "out/skipped.csv").read_text().splitlines()) == 1  # its header
     told = "s12_sur_01: smic.xlsx says 40 to 50, the folder holds 8 to 11, which are taken"
     assert json.loads((tmp_path / "out/labels.json").read_text())["notes"] == [told]
 
