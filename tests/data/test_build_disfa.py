@@ -157,8 +157,9 @@ def test_pictures_and_landmarks_from_0_or_from_1(tmp_path, first, capsys):
     assert "1 landmark files cannot be read" in told and "1 frames have no landmark file" in told
 
 
-def test_faces_are_laid_by_the_owners_landmarks(tmp_path, capsys):
-    """As configs/disfa_me_graphau.py has them: eyes and mouth at the same places in every crop."""
+@pytest.mark.parametrize("faces", ["me-graphau", "scc"])
+def test_faces_are_laid_by_the_owners_landmarks(tmp_path, capsys, faces):
+    """As configs/disfa_*.py want them: the face at the same place in every crop."""
     source = tmp_path / "in"
     order = [i for i in range(68) if i not in (60, 64)]
     for subject in (1, 13):

@@ -343,14 +343,16 @@ def test_what_is_not_whole_is_refused(tmp_path, capsys):
     assert "session 501 is in" in told and "remove one" in told
 
 
-def test_a_missing_coding_is_listed(tmp_path):
+def test_missing_files_of_a_session_are_listed(tmp_path):
     source = write_delivery(tmp_path / "in")
     folder = source / "Sessions/501"
     (folder / "S001-001-oao_aucs.xml").unlink()
     annotation = '<annotation filename="S001-001-oao_aucs.xml"/>'
     session(folder, ("S001-001.avi", "0"), more=annotation)
+    oao(source / "Sessions/504/S004-001-oao_aucs.xml", ("1", [(1, 2)]))
     d.build("mmi", source, tmp_path / "out", *NO_SPLIT)
     rows = {(r["path"], r["reason"].split(",")[0]) for r in skipped(tmp_path / "out")}
+    assert ("Sessions/504/session.xml", "missing") in rows
     assert ("Sessions/501/S001-001-oao_aucs.xml", "missing") in rows
     assert ("Sessions/501/S001-001.avi", "no AU with times") in rows
 

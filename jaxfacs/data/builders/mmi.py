@@ -132,6 +132,9 @@ def read(source: Path, options: Options) -> Delivery:
             found.first_error = found.first_error or error
             where = reading.relative(source, folder)
             found.left_out.append(LeftOut(where, None, f"unreadable labels: {error}"))
+    for path in sorted(source.rglob("*-oao_aucs.xml")):
+        if not (beside := path.with_name("session.xml")).is_file():
+            found.left_out.append(LeftOut(reading.relative(source, beside), None, "missing"))
     if not shots:
         raise found.first_error or UserError(
             f"{source} has no labelled {options.media} of view {options.views}"
