@@ -76,7 +76,7 @@ def test_boxes_and_points_belong_to_the_whole_pictures(source, tmp_path):
         picture[16:24, 32:40] = 255
         cv2.imwrite(str(root / "Image" / "original" / f"{stem}.jpg"), picture)
         points = ["33 18", "38 18", "36 20", "34 22", "38 22"]
-        write_annotation(root, stem, "31.5 15.5 39.5 23.5", points, ["0", "0", "2"])
+        write_annotation(root, stem, "32 16.0 40 24", points, ["0", "0", "2"])
     options = ("--pictures", "original", "--faces", "boxes", "box:0", "--size", "32")
     opened = build(root, tmp_path / "out", *options)
     for clip in deliveries.clips(opened).values():

@@ -9,8 +9,9 @@ Pictures below `Manually_Annotated_Images/`, with or without `Manually_Annotated
 scalars that may be stored as strings (av-savchenko/face-emotion-recognition: src/affectnet).
 
 Expressions 0-7 are emotions; 8 none, 9 uncertain and 10 no face are unknown here. Valence and
-arousal are in [-1, 1]; -2 is unknown. The validation set is what papers test on. That pixels are
-counted from 0 at the middle of the first is taken for granted, at worst one pixel off.
+arousal are in [-1, 1]; -2 is unknown. The validation set is what papers test on. Boxes are what
+public readers cut out of the picture; that points count from 0 at the middle of the first pixel is
+taken for granted, at worst one pixel off.
 """
 
 import os
@@ -180,7 +181,7 @@ def _row(cells: Sequence[str], *, landmarks: bool) -> Labelled:
         name,
         _emotion(float(expression)),
         _affect(_number(valence), _number(arousal)),
-        (x + _FIRST_PIXEL, y + _FIRST_PIXEL, width, height) if width > 0 else (np.nan,) * 4,
+        (x, y, width, height) if width > 0 else (np.nan,) * 4,
         points_K2,
     )
 

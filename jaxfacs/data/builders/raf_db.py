@@ -7,8 +7,9 @@ Layout, of `basic` and alike of `compound`: `EmoLabel/list_patition_label.txt` (
 `Annotation/manual/train_00001_manu_attri.txt`: five rows of points (the person's right and left
 eye, nose, right and left mouth corner), then sex (0 male, 1 female, 2 unsure), race (0 Caucasian,
 1 African-American, 2 Asian) and age (0: 0-3, 1: 4-19, 2: 20-39, 3: 40-69, 4: 70 and older); several
-public readers agree. Boxes and points are in pixels of the original pictures; that they count from
-0 at the middle of the first pixel is taken for granted, at worst one pixel off.
+public readers agree. Boxes and points are in pixels of the original pictures. Boxes are what those
+readers cut out; that points count from 0 at the middle of the first pixel is taken for granted, at
+worst one pixel off.
 """
 
 import re
@@ -153,8 +154,7 @@ def _box(folder: Path, stem: str) -> np.ndarray:
     if not path.is_file():
         return np.full(4, np.nan, np.float32)
     left, top, right, bottom = _numbers(path, reading.lines_of(path)[:1], 4)
-    box_4 = (left + _FIRST_PIXEL, top + _FIRST_PIXEL, right - left, bottom - top)
-    return np.array(box_4, np.float32)
+    return np.array((left, top, right - left, bottom - top), np.float32)
 
 
 def _manual(folder: Path, stem: str) -> tuple[np.ndarray, np.ndarray]:
