@@ -93,6 +93,41 @@ def test_the_protocols_are_those_of_their_papers():
     assert rest == {"part1": 43_173, "part2": 40_344, "part3": 42_627}
 
 
+# data/DISFA/list/DISFA_weight_fold*.txt of CVI-SZU/ME-GraphAU
+WEIGHTS = {
+    "fold1": "1.422290 2.347771 0.399672 0.795021 1.878217 0.440125 0.195583 0.521322",
+    "fold2": "1.390215 1.469573 0.527298 1.034498 1.672842 0.656650 0.303915 0.945009",
+    "fold3": "1.510590 1.560063 0.475896 0.884891 1.656857 0.570937 0.277589 1.063177",
+}
+
+
+@pytest.mark.parametrize("fold", WEIGHTS)
+def test_the_published_counts_give_the_published_class_weights(fold):
+    learned = [row for other, row in disfa.COUNTED.items() if other != fold]
+    frames = sum(count for count, _ in learned)
+    weight_A = frames / np.sum([positives for _, positives in learned], axis=0)
+    found = weight_A / weight_A.sum() * len(weight_A)
+    np.testing.assert_allclose(found, np.array(WEIGHTS[fold].split(), float), atol=5.1e-7)
+    # the positives of datasets' descriptions, and all 130,814 frames
+    counts = disfa.BUILDER.known[0].counts
+    assert counts["frames"] == sum(count for count, _ in disfa.COUNTED.values())
+    assert [counts[f"AU{au}"] for au in disfa.AUS["occurrence"]] == [
+        *(6506, 5644, 19933, 10327, 5473, 16851, 36247, 11533)
+    ]
+
+
+def test_counts_are_compared_with_the_published(tmp_path, capsys):
+    source = write_delivery(tmp_path / "in")
+    d.build("disfa", source, tmp_path / "out", "--validation", "0")
+    told = capsys.readouterr().out
+    assert "frames 18 (-130796)" in told and "frames/test 6 (-43599)" in told
+    present = sum(grade(3, "1", f) >= 2 for f in range(1, 7))
+    assert f"AU1/test {present} ({present - 3198})" in told
+    # with other labels nothing is compared
+    d.build("disfa", source, tmp_path / "other", "--validation", "0", "--present-from", "1")
+    assert "published counts" not in capsys.readouterr().out
+
+
 def test_frames_that_jaanet_drops_leave_a_gap(tmp_path):
     # SN002's frames 799 to 825, counted from 0, are labels 800 to 826.
     source = tmp_path / "in"

@@ -329,11 +329,42 @@ def _split_of(protocol: str) -> dict[str, str] | None:
     return {s: "test" if part == tested else "train" for part in PARTS for s in PARTS[part]}
 
 
-# Counted in CVI-SZU/MDHR: data/DISFA_dataset/DISFA_test_label_fold*.txt, all three parts. The class
-# weights that follow are ME-GraphAU's own to six digits.
-_POSITIVES = dict(
-    zip(AUS["occurrence"], (6506, 5644, 19933, 10327, 5473, 16851, 36247, 11533), strict=True)
-)
+# fold -> frames of its test people, and those in which each of the 8 AUs is present (intensity 2 or
+# more). Counted in CVI-SZU/MDHR: data/DISFA_dataset/DISFA_test_label_fold*.txt; the class weights
+# that follow are ME-GraphAU's own (data/DISFA/list/DISFA_weight_fold*.txt) to six digits.
+COUNTED = {
+    "fold1": (43605, (3198, 3640, 8161, 4409, 2968, 6161, 12191, 2508)),
+    "fold2": (43605, (1469, 879, 6653, 3558, 1287, 6187, 13206, 4123)),
+    "fold3": (43604, (1839, 1125, 5119, 2360, 1218, 4503, 10850, 4902)),
+}
+
+
+def _known() -> tuple[Known, ...]:
+    usual = {"present_from": 2, "frames_of": "all"}
+    source = "counted in the label lists of CVI-SZU/MDHR, data/DISFA_dataset"
+    folds = [
+        Known(
+            source,
+            {
+                "frames/test": frames,
+                **{f"AU{au}/test": n for au, n in zip(AUS["occurrence"], positives, strict=True)},
+            },
+            when={**usual, "protocol": fold},
+        )
+        for fold, (frames, positives) in COUNTED.items()
+    ]
+    positives = np.sum([row for _, row in COUNTED.values()], axis=0).tolist()
+    counts = {f"AU{au}": n for au, n in zip(AUS["occurrence"], positives, strict=True)}
+    return (
+        Known(source, {"subjects": 27, "frames": 130814, **counts}, when=usual),
+        *folds,
+        Known(
+            "frames counted in the lists of ZhiwenShao/PyTorch-JAANet, data/list",
+            {"subjects": 27, "frames": 126144},
+            when={"frames_of": "jaanet"},
+        ),
+    )
+
 
 BUILDER = Builder(
     name="disfa",
@@ -349,20 +380,5 @@ BUILDER = Builder(
     layout="ActionUnit_Labels/SN001/SN001_au1.txt, Video_LeftCamera/LeftVideoSN001_comp.avi or "
     "SN001/0.png, Landmark_Points/SN001",
     people="disfa",
-    known=(
-        Known(
-            "frames counted in the lists of ME-GraphAU, positives in CVI-SZU/MDHR",
-            {
-                "subjects": 27,
-                "frames": 130814,
-                **{f"AU{au}": count for au, count in _POSITIVES.items()},
-            },
-            when={"present_from": 2, "frames_of": "all"},
-        ),
-        Known(
-            "frames counted in ZhiwenShao/PyTorch-JAANet, data/list",
-            {"subjects": 27, "frames": 126144},
-            when={"frames_of": "jaanet"},
-        ),
-    ),
+    known=_known(),
 )
