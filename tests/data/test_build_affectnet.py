@@ -8,6 +8,8 @@ import deliveries
 import numpy as np
 import pytest
 
+from jaxfacs.cli import main
+from jaxfacs.data import records
 from jaxfacs.data.builders import affectnet
 from jaxfacs.faces.prepare import FaceSteps
 
@@ -122,6 +124,17 @@ def test_faces_of_2017_are_in_the_given_boxes(source, tmp_path):
     np.testing.assert_allclose(clip.box_T4, [[8, 16, 8, 8]])
     crop = cv2.imdecode(np.frombuffer(clip.frames[0], np.uint8), cv2.IMREAD_GRAYSCALE)
     assert crop[4:-4, 4:-4].min() > 200 and clip.found_T.all()
+
+
+def test_each_release_is_prepared_as_suits_it(source, tmp_path):
+    new = crops(tmp_path / "new", ROWS)
+    for delivered, words in ((source, ["boxes", "box:0.1"]), (new, ["none"])):
+        out = tmp_path / words[0]
+        assert (
+            main(["data", "build", "affectnet", "--source", str(delivered), "--out", str(out)]) == 0
+        )
+        crop = records.open_set(out).crop
+        assert (crop["steps"], crop["size"]) == (words, 224)
 
 
 def test_a_box_of_minus_ones_is_unknown(source):
