@@ -27,7 +27,7 @@ BOOK = "CASME2-coding-20140508.xlsx"
 
 def write(folder: Path, rows: list[tuple] = ROWS) -> Path:
     cells = [[s, clip, None, a, b, c, None, aus, e] for s, clip, a, b, c, aus, e in rows]
-    deliveries.write_sheets(folder / BOOK, {"Sheet1": [HEADER, *cells]})
+    deliveries.write_sheets(folder / BOOK, {"Sheet1": [HEADER, *cells, [None, None, "in all"]]})
     for subject, clip, onset, _, offset, *_ in rows:
         place = f"sub{int(subject):02d}/{clip}"
         for number in range(onset, offset + 1):

@@ -30,7 +30,7 @@ def sheet(rows: list[tuple]) -> list[list]:
         [s, c, 3, on, apex, off, 9, "Micro", aus, e, k, ""]
         for s, c, on, apex, off, aus, e, k in rows
     ]
-    return [*above, HEADER, *of]
+    return [*above, HEADER, *of, ["", "", "159 in all"]]
 
 
 def write(folder: Path, rows: list[tuple] = ROWS, book: str = "SAMM_Micro_FACS_Codes_v2") -> Path:

@@ -103,6 +103,35 @@ def test_a_workbook_narrows_clips_and_gaps_end_them(source, tmp_path):
     assert json.loads((tmp_path / "out/labels.json").read_text())["notes"] == [told]
 
 
+def test_longer_clips_are_cut_by_their_workbook(tmp_path):
+    source = tmp_path / "source"
+    top = source / "SMIC-E_raw image"
+    for camera, clip, numbers in (
+        ("HS", "s01/s1_ne_01", range(1, 9)),
+        ("HS", "s02/s2_sur_03", range(4, 9)),
+        ("VIS", "s01/s1_ne_01", range(1, 4)),
+    ):
+        home = top / f"{camera}_long/SMIC-{camera}-E"
+        write_clip(home / clip, tuple(numbers), "image{:06d}.jpg")
+    header = ["Subject", "Filename", "Number", "OnsetF", "OffsetF", "Emotion"]
+    for camera, onset in (("HS", 3), ("VIS", 2)):
+        rows = [header, [1, "s1_ne_01", 1, onset, onset + 1, "negative"]]
+        rows += [[2, "s2_sur_03", 1, 5, 7, "surprise"], ["", "in all", 2]]
+        book = top / f"{camera}_long/SMIC-{camera}-E_annotation.xlsx"
+        deliveries.write_sheets(book, {"Sheet1": rows})
+    words = ("--protocol", "all", "--around", "1")
+    clips = deliveries.clips(deliveries.build("smic", source, tmp_path / "out", *words))
+    told = {k: (c.subject, c.emotion, deliveries.shown(c)) for k, c in clips.items()}
+    assert told == {
+        "s1_ne_01:2": ("s1", -1, [grey(2)]),
+        "s1_ne_01:3": ("s1", 0, [grey(3), grey(4)]),
+        "s1_ne_01:5": ("s1", -1, [grey(5)]),
+        "s2_sur_03:4": ("s2", -1, [grey(4)]),
+        "s2_sur_03:5": ("s2", 2, [grey(5), grey(6), grey(7)]),
+        "s2_sur_03:8": ("s2", -1, [grey(8)]),
+    }
+
+
 def test_a_bad_picture_is_listed(source, tmp_path):
     place = "SMIC_all_raw/HS/s12/micro/surprise/s12_sur_01/image000009.bmp"
     (source / place).write_bytes(b"BM")

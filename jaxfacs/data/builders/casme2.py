@@ -62,7 +62,9 @@ def read(source: Path, options: Options) -> Delivery:
     """Every clip coded in `source`; see the module for what is expected."""
     source = reading.require_folders(source, "CASME2*", "Cropped*", "sub[0-9]*", title="CASME II")
     book = micro.workbook(source, "CASME2*cod*.xlsx", title="CASME II")
-    table = micro.sheet_with(book, "Subject", "Filename", "OnsetFrame", "Action Units")
+    table = micro.sheet_with(
+        book, "Subject", "Filename", "OnsetFrame", "Action Units", filled="Filename"
+    )
     sheet = micro.Sheet()
     if options.repair:
         sheet.notes += _repaired(table)

@@ -330,12 +330,19 @@ def folders(source: Path, pattern: str) -> list[Path]:
     return sorted(found)
 
 
-def sheet_with(path: Path, *wanted: str) -> reading.Table:
-    """The first sheet of a workbook that has a row with the columns `wanted`, from there on."""
+def sheet_with(path: Path, *wanted: str, filled: str = "") -> reading.Table:
+    """The first sheet of a workbook that has a row with the columns `wanted`, from there on.
+
+    Rows in which the column `filled` is empty are sums and remarks, and left out.
+    """
     tables = list(reading.sheets(path).values())
     for table in tables:
         try:
-            return reading.by_header(table, *wanted)
+            found = reading.by_header(table, *wanted)
+            if filled:
+                column = found.column(filled)
+                found.rows = [row for row in found.rows if cell(row[1], column)]
+            return found
         except UserError:
             if table is tables[-1]:
                 raise

@@ -4,7 +4,7 @@
 1 woman), glasses, eye state (0 closed, 1 open), reflections (0 none, 1 small, 2 big), lighting
 (0 bad, 1 good) and sensor (01 RealSense, 02 IDS, 03 Aptina), as `annotations.txt` of the delivery
 and mrl.cs.vsb.cz/eyedataset say. Nobody says which eye it is. `pupil.txt`, if it is there, has rows
-that begin with a picture's name and hold the pupil's x and y.
+`s0014/s0014_03817_0_0_1_0_0_01.png 36 42`, the pupil's x and y in pixels of the picture.
 """
 
 import re

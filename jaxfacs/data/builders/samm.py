@@ -90,7 +90,9 @@ def read(source: Path, options: Options) -> Delivery:
 
 
 def _read_clips(source: Path, book: Path, options: Options, sheet: micro.Sheet) -> None:
-    table = micro.sheet_with(book, "Subject", "Filename", "Onset Frame", "Action Units")
+    table = micro.sheet_with(
+        book, "Subject", "Filename", "Onset Frame", "Action Units", filled="Filename"
+    )
     if options.repair:
         sheet.notes += _repaired(table)
     of = {name: table.column(name) for name in _COLUMNS}
@@ -174,7 +176,7 @@ def _class(text: str) -> float:
 
 
 def _read_long(source: Path, book: Path, options: Options, sheet: micro.Sheet) -> None:
-    table = micro.sheet_with(book, "Filename", "Onset", "Offset", "Type")
+    table = micro.sheet_with(book, "Filename", "Onset", "Offset", "Type", filled="Filename")
     of = {n: table.column(n) for n in ("Filename", "Onset", "Apex", "Offset", "Type")}
     aus = table.column("Action Units", "Action Unit")
     folder_of = {p.name: p for p in micro.folders(source, r"\d{3}_\d+")}

@@ -2,9 +2,11 @@
 
 Layout: `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image000001.bmp`, aligned faces alike below
 `SMIC_all_cropped`; `ne`, `po` and `sur` in a clip's name are its class; `non_micro/s1_n1` shows
-none (tvaranka/meb: meb/datasets/datasets.py, and other public readers). A clip's folder holds its
-frames from onset to offset. A workbook `smic.xlsx` with both, where there is one, narrows them.
-There are no AUs and no apex.
+none. Here a clip's folder holds its frames from onset to offset. SMIC-E has longer clips,
+`SMIC-E_raw image/HS_long/SMIC-HS-E/s01/s1_ne_01/image000001.jpg`, and a workbook
+`SMIC-HS-E_annotation.xlsx` with Filename, OnsetF and OffsetF, which is followed where it is there;
+so is one called `smic.xlsx` with onset and offset (tvaranka/meb: meb/datasets/datasets.py, and
+public readers of either). There are no AUs and no apex.
 """
 
 import re
@@ -33,6 +35,8 @@ class Options:
       camera: hs (high speed), vis (visible light) or nir (infrared).
       pictures: raw: whole views; cropped: faces aligned by the owners.
       non_micro: clips without an expression as well, of unknown emotion.
+      around: so many frames before the onset and behind the offset are taken as well, where a clip
+        has them.
       protocol: subjects: dealt out; all: everything is for training.
       test_subject: this one person (such as s1) is the test, all others are for training.
     """
@@ -40,6 +44,7 @@ class Options:
     camera: Literal["hs", "vis", "nir"] = "hs"
     pictures: Literal["raw", "cropped"] = "raw"
     non_micro: bool = False
+    around: int = 0
     protocol: Literal["subjects", "all"] = "subjects"
     test_subject: str = ""
 
@@ -52,7 +57,7 @@ def read(source: Path, options: Options) -> Delivery:
     pattern = f"{CLIP}|{QUIET}" if options.non_micro else CLIP
     clips = _chosen(source, micro.folders(source, pattern), options)
     sheet = micro.Sheet()
-    spans, inputs = _spans(source)
+    spans, inputs = _spans(source, options.camera)
     for folder in clips:
         match = re.fullmatch(CLIP, folder.name, re.IGNORECASE)
         emotion = EMOTIONS.index(CLASS[match[2].lower()]) if match else -1
@@ -71,7 +76,7 @@ def read(source: Path, options: Options) -> Delivery:
         sheet.add(
             micro.Expression(
                 name=folder.name,
-                subject=folder.name.split("_")[0].lower(),
+                subject=f"s{int(folder.name.split('_')[0][1:])}",
                 place=folder,
                 onset=onset,
                 apex=None,
@@ -87,7 +92,12 @@ def read(source: Path, options: Options) -> Delivery:
         )
     split_of = micro.split_of(options.protocol, options.test_subject, sheet.expressions)
     recordings = micro.recordings(
-        source, sheet.expressions, (), fps=FPS[options.camera], around=0, split_of=split_of
+        source,
+        sheet.expressions,
+        (),
+        fps=FPS[options.camera],
+        around=options.around,
+        split_of=split_of,
     )
     return Delivery(
         recordings,
@@ -127,21 +137,32 @@ def _chosen(source: Path, clips: list[Path], options: Options) -> list[Path]:
     return clips
 
 
-def _spans(source: Path) -> tuple[dict[str, tuple[int, int, int]], list[Path]]:
-    """clip -> onset, offset, line of the workbook, where there is one."""
+def _spans(source: Path, camera: str) -> tuple[dict[str, tuple[int, int, int]], list[Path]]:
+    """clip -> onset, offset, line of the workbook, where there is one for this camera."""
     books = [p for p in sorted(source.rglob("*.xlsx")) if p.name.lower().startswith("smic")]
+    told = [set(re.split(r"[_\- .]", p.name.lower())) for p in books]
+    books = [p for p, w in zip(books, told, strict=True) if camera in w or not w & set(FPS)]
     if not books:
         return {}, []
-    table = micro.sheet_with(books[0], "onset", "offset")
+    if len(books) > 1:
+        raise UserError(f"{books[0]} and {books[1]} both code --camera {camera}; remove one")
+    try:
+        table = micro.sheet_with(books[0], "OnsetF", "OffsetF")
+        first, last = table.column("OnsetF"), table.column("OffsetF")
+    except UserError:
+        table = micro.sheet_with(books[0], "onset", "offset")
+        first, last = table.column("onset"), table.column("offset")
     name = table.column("filename", "material", "clip", "name")
-    first, last = table.column("onset"), table.column("offset")
     found = {}
     for line, cells in table.rows:
+        clip = micro.cell(cells, name).lower()
+        if not re.fullmatch(f"{CLIP}|{QUIET}", clip):
+            continue  # sums and remarks below the clips
         onset = micro.frame_number(micro.cell(cells, first))
         offset = micro.frame_number(micro.cell(cells, last))
         if onset is None or offset is None:
             raise UserError(f"{books[0]}, line {line}: onset and offset must be numbers")
-        found[micro.cell(cells, name).lower()] = onset, offset, line
+        found[clip] = onset, offset, line
     return found, books[:1]
 
 
@@ -156,7 +177,7 @@ BUILDER = Builder(
     citation="Li et al., A Spontaneous Micro-expression Database, FG 2013",
     read=read,
     options=Options,
-    layout="SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/*.bmp (or SMIC_all_cropped; VIS, NIR)",
+    layout="SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/*.bmp (or SMIC_all_cropped, SMIC-E)",
     frames=32,
     known=(
         Known(
