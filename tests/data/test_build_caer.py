@@ -1,9 +1,10 @@
 """CAER: films in folders of emotions."""
 
+import cv2
 import deliveries
 import pytest
 
-from jaxfacs.data.builders import caer
+from jaxfacs.data.builders import caer, reading
 from jaxfacs.faces.prepare import FaceSteps
 
 NAMES = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
@@ -40,6 +41,21 @@ def test_films_have_the_label_and_split_of_their_folder(source, tmp_path):
     assert [clip.emotion for clip in long] == [3, 3]
     rows = (tmp_path / "out" / "skipped.csv").read_text().splitlines()[1:]
     assert rows == [",,train/Happy/0002.avi,0,unreadable"]
+
+
+@pytest.mark.parametrize(
+    ("counted", "length"), [(7.0, 7), (0.0, 1), (-9e18, 1), (float("nan"), 1), (1e15, 1 << 20)]
+)
+def test_a_damaged_header_cannot_fill_the_memory(monkeypatch, tmp_path, counted, length):
+    class Opened:
+        def __init__(self, path):
+            self.path = path
+
+        def get(self, _):
+            return counted
+
+    monkeypatch.setattr(cv2, "VideoCapture", Opened)
+    assert reading.film_length(tmp_path / "film.avi") == length
 
 
 def test_a_half_copied_delivery_is_refused(source, tmp_path, capsys):

@@ -14,6 +14,7 @@ from jaxfacs.errors import UserError
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 FILMS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg")
 MAX_TEXT_BYTES = 1 << 30  # EmotioNet's lists of 950,000 rows are under 200 MB
+LONGEST_FILM = 1 << 20  # frames: eleven hours
 BATCH = 256  # stills a recording: little memory, and work for every process
 
 
@@ -354,7 +355,8 @@ def film_length(path: Path) -> int:
     """
     import cv2
 
-    return max(int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)), 1)
+    counted = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(min(max(1, counted), LONGEST_FILM))  # a damaged header may hold any number
 
 
 def points(path: Path, count: int) -> np.ndarray | None:
