@@ -1,5 +1,7 @@
 """ME-GraphAU on BP4D, both stages, three folds: Luo et al., IJCAI 2022.
 
+    jaxfacs data build bp4d --source BP4D --protocol fold1 --aus occurrence \
+        --faces me-graphau YUNET.onnx --frames 1 --out data/bp4d/fold1
     jaxfacs convert resnet50 resnet50-19c8e357.pth --workdir weights/resnet50
     jaxfacs train configs/bp4d_me_graphau.py:fold=1,stage=1 --workdir runs/bp4d_1_1 \
         --init-from weights/resnet50
@@ -23,9 +25,9 @@ Not reproduced: BP4D may not be passed on. The published figures are of the chec
 on the test fold itself; here the best is chosen, and thresholds are tuned, on validation. The
 recipe: AdamW (0.9, 0.999), decay 5e-4 of all parameters, batch 64, 20 epochs, cosine to 0 without
 warm-up; stage 1 at 1e-4, stage 2 at 1e-5 with 0.05 times the edges' cross entropy. The weights of
-the AUs (their list/BP4D_weight_fold*.txt) are computed from the training split. Their random crop
-of 224 out of 256 px is a shift of the whole picture by up to 1/16 of its side, which is therefore
-to be cropped tightly; brightness is added where they multiply.
+the AUs (their list/BP4D_weight_fold*.txt) are computed from the training split: with all of the
+training people (--validation 0 at build) they are theirs to six digits. Brightness is added where
+they multiply.
 """
 
 import dataclasses
@@ -50,7 +52,7 @@ EPOCHS, BATCH = 20, 64
 # stage -> what does not come from the weights that it starts from
 NEW = {1: ("^head/",), 2: ("^head/(edge_extractor|gnn|edge_fc)/",)}
 AUGMENT = dataclasses.replace(
-    NO_AUGMENT, flip=0.5, shift=1 / 16, brightness=0.2, contrast=0.4, saturation=0.4
+    NO_AUGMENT, flip=0.5, crop=0.875, brightness=0.2, contrast=0.4, saturation=0.4
 )
 
 

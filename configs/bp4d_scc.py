@@ -1,5 +1,7 @@
 """SCC heatmap regression on BP4D's intensities: Fan, Lam and Li, AAAI 2020.
 
+    jaxfacs data build bp4d --source BP4D --protocol fold1 --aus intensity --frames 1 \
+        --faces haar --size 256 --out data/bp4d_intensity/fold1
     jaxfacs convert resnet50 resnet50-19c8e357.pth --workdir weights/resnet50
     jaxfacs train configs/bp4d_scc.py:fold=1 --workdir runs/bp4d_scc_1 \
         --init-from weights/resnet50

@@ -1,5 +1,6 @@
 """EmotiRAM-FAU-ME-Graph: seven emotions of CAER-S out of ME-GraphAU's AUs: Masur 2022.
 
+    jaxfacs data build caer_s --source CAER-S --size 96 --out DIR_OF_RECORDS
     jaxfacs convert me_graphau MEFARG_resnet50_DISFA_fold1.pth --workdir weights/me_graphau
     jaxfacs train configs/caers_emotiram_me_graphau.py:encoder=disfa --workdir runs/caers_graph \
         --data.source DIR_OF_RECORDS --init-from weights/me_graphau

@@ -1,5 +1,6 @@
 """EmotiRAM-FAU: seven emotions of CAER-S out of SCC's heatmaps: Masur 2022.
 
+    jaxfacs data build caer_s --source CAER-S --size 96 --out DIR_OF_RECORDS
     jaxfacs train configs/bp4d_scc.py:fold=1,size=96 --workdir runs/bp4d_scc_96
     jaxfacs train configs/caers_emotiram_scc.py --workdir runs/caers_scc \
         --data.source DIR_OF_RECORDS --init-from runs/bp4d_scc_96

@@ -1,5 +1,7 @@
 """ME-GraphAU on DISFA, both stages, three folds: Luo et al., IJCAI 2022.
 
+    jaxfacs data build disfa --source DISFA --protocol fold1 --aus occurrence \
+        --faces me-graphau --frames 1 --out data/disfa/fold1
     jaxfacs convert swin_b swin_base_patch4_window7_224.pth --workdir weights/swin_b
     jaxfacs train configs/disfa_me_graphau.py:fold=1,stage=1 --workdir runs/disfa_1_1 \
         --init-from weights/swin_b
@@ -47,7 +49,7 @@ EPOCHS, BATCH = 20, 64
 # stage -> what does not come from the weights that it starts from
 NEW = {1: ("^head/",), 2: ("^head/(edge_extractor|gnn|edge_fc)/",)}
 AUGMENT = dataclasses.replace(
-    NO_AUGMENT, flip=0.5, shift=1 / 16, brightness=0.2, contrast=0.4, saturation=0.4
+    NO_AUGMENT, flip=0.5, crop=0.875, brightness=0.2, contrast=0.4, saturation=0.4
 )
 
 

@@ -1,14 +1,16 @@
 """SCC heatmap regression on DISFA's intensities: Fan, Lam and Li, AAAI 2020.
 
+    jaxfacs data build disfa --source DISFA --protocol fold1 --faces scc --frames 1 \
+        --out data/disfa_intensity/fold1
     jaxfacs convert resnet50 resnet50-19c8e357.pth --workdir weights/resnet50
     jaxfacs train configs/disfa_scc.py:fold=1 --workdir runs/disfa_scc_1 \
         --init-from weights/resnet50
 
 Options: fold, 1 to 3; size, 256 (theirs) or 96.
 
-Data: DISFA's 12 AUs with intensities and 68 landmarks a frame, 24 maps, one record set a fold,
-data/disfa_intensity/fold1 to fold3 (folds as in configs/disfa_me_graphau.py). DISFA itself ships 66
-landmarks: find 68 when the records are built.
+Data: DISFA's 12 AUs with intensities and landmarks, 24 maps, one record set a fold,
+data/disfa_intensity/fold1 to fold3 (folds as in configs/disfa_me_graphau.py). Of the 68 points
+DISFA ships 66; the two that are missing are not asked for.
 
 Figures: ICC(3,1) 0.47 on average, as Masur 2022 quotes it in table 3; mean absolute error 0.20 is
 from memory.

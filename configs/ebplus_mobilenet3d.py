@@ -1,5 +1,6 @@
 """3D-MobileNetV2 on EB+, the recipe of Tlili 2019: BCE with positive weights, Adam 0.05, cosine.
 
+    jaxfacs data build eb_plus --source EB+ --out DIR_OF_RECORDS
     jaxfacs train configs/ebplus_mobilenet3d.py --workdir runs/ebplus --data.source DIR_OF_RECORDS
 
 The 27 AUs of EB+ are the record set's own list. Reference: Tlili 2019, §6.2.2 (optimiser,

@@ -1,5 +1,6 @@
 """VGG-Face on EB+, frame by frame: the baseline of Tlili 2019.
 
+    jaxfacs data build eb_plus --source EB+ --frames 1 --size 224 --out DIR_OF_RECORDS
     jaxfacs convert vgg_face VGG_FACE.t7 --workdir weights/vgg_face
     jaxfacs train configs/ebplus_vgg_face.py --workdir runs/ebplus_vgg_face \
         --data.source DIR_OF_RECORDS --init-from weights/vgg_face

@@ -1,5 +1,7 @@
 """VGG16 and Inception V2 fine-tuned on EmotioNet's AUs: Bartissol 2017, section 4.
 
+    jaxfacs data download emotionet EmotioNet_FACS_aws_2020_24600.xlsx --out PICTURES
+    jaxfacs data build emotionet --source PICTURES --size 224 --out DIR_OF_RECORDS
     jaxfacs convert inception_v2 WEIGHTS --workdir weights/inception_v2
     jaxfacs train configs/emotionet_aus.py:network=inception_v2,aus=11 --workdir runs/emotionet \
         --data.source DIR_OF_RECORDS --init-from weights/inception_v2

@@ -1,5 +1,7 @@
 """The temporal stream alone: AlexNet on stacks of ten flows, from scratch: Bocklisch et al. 2015.
 
+    jaxfacs data build mmi --source MMI --faces bocklisch --labels bocklisch --aus bocklisch \
+        --views all --out data/mmi
     jaxfacs train configs/mmi_flow_stream.py --workdir runs/mmi_flow --data.source DIR_OF_RECORDS
 
 Data: clips of MMI, as in configs/mmi_alexnet_finetune.py; records of clips of 11 frames or more,
@@ -17,7 +19,7 @@ and this one AlexNet. Tilts are of the whole clip.
 
 import dataclasses
 
-from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data.config import BOCKLISCH, DataConfig
 from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
@@ -29,12 +31,13 @@ from jaxfacs.train.config import (
 )
 
 FRAMES, STEPS, BATCH = 56_553, 20_000, 256
-AUGMENT = dataclasses.replace(NO_AUGMENT, rotate=6.0, brightness=0.15)
 
 
 def get_config() -> Experiment:
     return Experiment(
-        data=DataConfig(source="data/mmi", frames=11, size=227, batch_size=BATCH, augment=AUGMENT),
+        data=DataConfig(
+            source="data/mmi", frames=11, size=227, batch_size=BATCH, augment=BOCKLISCH
+        ),
         model=ModelConfig(
             name="two_stream",
             backbone="alexnet",

@@ -18,7 +18,7 @@ times that, here all have one.
 
 import dataclasses
 
-from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data.config import BOCKLISCH, DataConfig
 from jaxfacs.train.config import (
     CheckpointConfig,
     EvaluationConfig,
@@ -31,12 +31,11 @@ from jaxfacs.train.config import (
 )
 
 FRAMES, STEPS, BATCH = 56_553, 2_500, 100
-AUGMENT = dataclasses.replace(NO_AUGMENT, rotate=6.0, brightness=0.15)
 
 
 def get_config() -> Experiment:
     return Experiment(
-        data=DataConfig(source="data/mmi", frames=1, size=227, batch_size=BATCH, augment=AUGMENT),
+        data=DataConfig(source="data/mmi", frames=1, size=227, batch_size=BATCH, augment=BOCKLISCH),
         model=ModelConfig(
             name="one_vs_all",
             backbone="alexnet",

@@ -19,7 +19,7 @@ ours: SGD with momentum 0.9, 1e-2 falling to 0 over 20 epochs, batch 64.
 
 import dataclasses
 
-from jaxfacs.data.config import NO_AUGMENT, DataConfig
+from jaxfacs.data.config import BOCKLISCH, DataConfig
 from jaxfacs.errors import UserError
 from jaxfacs.train.config import (
     CheckpointConfig,
@@ -39,14 +39,15 @@ NEW = {
     "weights": ("^spatial/head/", "^fusion/"),
     "fc": ("^fusion/",),
 }
-AUGMENT = dataclasses.replace(NO_AUGMENT, rotate=6.0, brightness=0.15)
 
 
 def get_config(fusion: str = "average") -> Experiment:
     if fusion not in NEW:
         raise UserError(f"no fusion={fusion} here; give {', '.join(NEW)}")
     return Experiment(
-        data=DataConfig(source="data/mmi", frames=11, size=227, batch_size=BATCH, augment=AUGMENT),
+        data=DataConfig(
+            source="data/mmi", frames=11, size=227, batch_size=BATCH, augment=BOCKLISCH
+        ),
         model=ModelConfig(
             name="two_stream",
             backbone="alexnet",
