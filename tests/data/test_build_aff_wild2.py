@@ -42,6 +42,8 @@ def source(tmp_path):
     au = [aus(AU1=1, AU12=1), aus(AU12=1), aus(), aus(AU26=1, AU25=-1), aus(every=-1), aus(AU2=1)]
     write(root, "au", "Train", "video1", AU_HEADER, *au)
     write_crops(root, "video1", 1, 2, 4, 5, 6, 7)
+    (root / "cropped_aligned" / "video1" / "99999999999999999999.jpg").touch()
+    (root / "cropped_aligned" / "video1" / "00003.txt").touch()
     write(root, "au", "Validation", "10-60_left", AU_HEADER, aus(AU4=1))
     write(root, "au", "Validation", "10-60_right", AU_HEADER, aus(AU6=1), aus(AU7=1))
     write_crops(root, "10-60_left", 1)
@@ -270,6 +272,7 @@ def test_no_folder_of_crops_is_walked_for_labels(source, monkeypatch):
         ([f"../x/00001.jpg,0,0,0,{aus()}"], "line 2: '../x/00001.jpg' leads out of the folder"),
         ([f"video1/00001.jpg,0,0,0,{aus()}"] * 2, "line 3: video1/00001.jpg comes twice"),
         ([f"10-60_left/00001.jpg,0,0,0,{aus()}"], "10-60_left is in another split as well"),
+        ([f"video1/9999999999.jpg,0,0,0,{aus()}"], "should be like video/00001.jpg"),
         ([f"00001.jpg,0,0,0,{aus()}"], "line 2: '00001.jpg' should be like video/00001.jpg"),
     ],
 )

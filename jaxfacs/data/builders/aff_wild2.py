@@ -253,7 +253,7 @@ def _multi_task(folder: Path, inputs: list[Path]) -> dict[str, Labels]:
         for n, (line, cells) in enumerate(table.rows):
             video, _, picture = reading.inside(cells[0], file=path, line=line).rpartition("/")
             number = reading.number_of(Path(picture))
-            if not video or number < 1:
+            if not video or not 1 <= number < reading.LONGEST_FILM:
                 raise UserError(f"{path}, line {line}: {cells[0]!r} should be like video/00001.jpg")
             if number in rows.setdefault(video, {}):
                 raise UserError(f"{path}, line {line}: {cells[0]} comes twice")
@@ -350,9 +350,9 @@ def _from_crops(
         top = reading.relative(source, crops[video])
         # Not `reading.numbered`: 2.6 million Path objects take a minute.
         there = {
-            int(stem): name
+            int(name[:-4]): name
             for name in os.listdir(crops[video])
-            if (stem := name.partition(".")[0]).isdigit() and name.lower().endswith(".jpg")
+            if re.fullmatch(r"\d{1,8}\.jpg", name, re.IGNORECASE)
         }
         places = np.flatnonzero(np.isin(coded.number_T, list(there)))
         absent += len(coded.number_T) - len(places)

@@ -226,7 +226,7 @@ def _crops(
             )
             points_K2 = _points(_vector(annotations / f"{stem}_lnd.npy")) if landmarks else None
             emotion, affect_2 = _emotion(expression), _affect(valence, arousal)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, MemoryError) as error:
             bad = f"{annotations / stem}_*.npy: {error}"
             left_out.append(LeftOut(path, None, f"unreadable labels: {error}"))
             continue
