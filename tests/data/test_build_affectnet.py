@@ -175,19 +175,23 @@ def test_a_folder_of_a_million_files_is_listed_once(tmp_path, monkeypatch):
 
 
 def test_damaged_and_lonely_files_of_2021_are_listed(tmp_path):
-    source = crops(tmp_path / "source", ROWS)
+    source = crops(tmp_path / "source", {**ROWS, "val_set/5": (5, 1, 0.5, 0.5)})
     annotations = source / "train_set" / "annotations"
     np.save(annotations / "1_val.npy", np.array([{}], object))  # would be unpickled
     np.save(annotations / "9_exp.npy", np.array([1, 2]))
+    broken = annotations / "10_aro.npy"
+    broken.write_bytes(broken.read_bytes().replace(b"'<f8", b"'<f8\0"))
     deliveries.write_picture(source / "train_set" / "images" / "77.jpg", 1)
-    (source / "train_set" / "images" / "10.jpg").unlink()
+    (source / "val_set" / "images" / "5.jpg").unlink()
     opened = build(source, tmp_path / "out", "--may-lack")
     assert set(deliveries.clips(opened)) == {"train_set/images/0.jpg", "val_set/images/0.jpg"}
     rows = (tmp_path / "out" / "skipped.csv").read_text().splitlines()[1:]
     assert rows[0] == ",,train_set/images/77.jpg,,no label"
-    assert rows[1].startswith(",,train_set/images/1.jpg,,unreadable labels: Object arrays")
-    assert rows[2] == ",,train_set/images/9.jpg,,\"unreadable labels: 9_exp.npy holds 2 values, not one\""  # fmt: skip  # noqa: E501
-    assert rows[3:] == [",,train_set/images/10.jpg,,missing"]
+    reason = "unreadable labels: "
+    assert rows[1].startswith(f",,train_set/images/1.jpg,,{reason}1_val.npy: Object arrays")
+    assert rows[2] == f',,train_set/images/9.jpg,,"{reason}9_exp.npy holds 2 values, not one"'
+    assert rows[3].startswith(',,train_set/images/10.jpg,,"unreadable labels: 10_aro.npy: ')
+    assert rows[-1] == ",,val_set/images/5.jpg,,missing"
 
 
 def test_damaged_rows_and_contradictions_of_2017_are_listed(source, tmp_path):

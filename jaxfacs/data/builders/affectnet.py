@@ -226,7 +226,7 @@ def _crops(
             )
             points_K2 = _points(_vector(annotations / f"{stem}_lnd.npy")) if landmarks else None
             emotion, affect_2 = _emotion(expression), _affect(valence, arousal)
-        except (ValueError, OSError, EOFError, MemoryError) as error:
+        except ValueError as error:
             bad = f"{annotations / stem}_*.npy: {error}"
             left_out.append(LeftOut(path, None, f"unreadable labels: {error}"))
             continue
@@ -237,14 +237,21 @@ def _crops(
 
 
 def _scalar(path: Path) -> float:
-    value = np.load(path, allow_pickle=False)
+    value = _loaded(path)
     if value.size != 1:
         raise ValueError(f"{path.name} holds {value.size} values, not one")
     return float(value.item())
 
 
 def _vector(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False).astype(np.float32).ravel()
+    return _loaded(path).astype(np.float32).ravel()
+
+
+def _loaded(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy lets errors of Python's tokenizer and memory through
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def _points(value_N: np.ndarray | None) -> np.ndarray:
