@@ -19,6 +19,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("data", "download"): ("jaxfacs.data.commands", "download", "fetch pictures, face models"),
     ("train",): ("jaxfacs.train.command", "train", "train a config; the same command resumes"),
     ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a checkpoint"),
+    ("runs",): ("jaxfacs.train.runs", "runs", "compare runs: configs, metrics, speed, curves"),
     ("compare",): ("jaxfacs.train.forgetting", "compare", "the AUs of two runs, before and after"),
     ("convert",): (
         "jaxfacs.convert.convert_command",
