@@ -163,8 +163,8 @@ def test_boxes_outside_and_bad_pictures_are_listed(tmp_path):
     assert {s: opened.splits[s] for s in opened.splits} == {"train": 2, "validation": 1}
     assert (out / "skipped.csv").read_text().splitlines()[1:] == [
         "Annotations.mat,3,emotic/mscoco/images/a5.jpg,,no box in the picture",
-        ",,emotic/mscoco/images/a2.jpg,,unreadable",
-        ",,emotic/mscoco/images/c4.jpg,,missing",
+        "Annotations.mat,2,emotic/mscoco/images/a2.jpg,,unreadable",
+        "Annotations.mat,1,emotic/mscoco/images/c4.jpg,,missing",
     ]
 
 

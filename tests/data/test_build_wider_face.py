@@ -107,7 +107,7 @@ def test_missing_and_bad_pictures_are_listed(source, tmp_path):
     opened = deliveries.build("wider_face", source, out, "--validation", "0")
     assert len(deliveries.clips(opened)) == 3
     assert (out / "skipped.csv").read_text().splitlines()[1:] == [
-        ",,WIDER_train/images/1--Handshaking/1_Hand_3.jpg,,unreadable"
+        "wider_face_train_bbx_gt.txt,12,WIDER_train/images/1--Handshaking/1_Hand_3.jpg,,unreadable"
     ]
 
 

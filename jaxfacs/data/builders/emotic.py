@@ -59,7 +59,7 @@ def read(source: Path, options: Options) -> Delivery:
     notes: list[str] = []
     clipped = 0
     for part, split in SPLITS.items():
-        paths, boxes, affects, values = [], [], [], []
+        paths, boxes, affects, values, places = [], [], [], [], []
         for number, record in enumerate(records.get(part, ()), start=1):
             where = f"{file}, {part}, record {number}"
             name = f"{_text(record, 'folder', where)}/{_text(record, 'filename', where)}"
@@ -79,6 +79,7 @@ def read(source: Path, options: Options) -> Delivery:
                 boxes.append(box_4)
                 affects.append(affect_2)
                 values.append(value_K)
+                places.append(number)
         if not paths:
             notes.append(f"{file.name} has no people in {part}")
             continue
@@ -87,6 +88,8 @@ def read(source: Path, options: Options) -> Delivery:
             "",
             Pictures(tuple(paths)),
             split=split,
+            table=file.name,
+            line_T=np.array(places),
             valence_arousal_T2=np.stack(affects),
             attributes_TK=np.stack(values),
             box_T4=np.stack(boxes) if options.box == "body" else None,
@@ -105,7 +108,8 @@ def read(source: Path, options: Options) -> Delivery:
 
 
 def _file(source: Path) -> Path:
-    found = sorted({*source.rglob("Annotations.mat"), *source.rglob("CVPR17_Annotations.mat")})
+    files = reading.files_below(source, enter=lambda folder: folder.name != "images")
+    found = [path for path in files if path.name in ("Annotations.mat", "CVPR17_Annotations.mat")]
     if len(found) > 1:
         raise UserError(f"{found[0]} and {found[1]} are both annotations; remove one of them")
     if not found:

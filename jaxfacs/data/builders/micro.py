@@ -1,5 +1,6 @@
 """What the sets of brief expressions share: cells of AUs, onset to offset, one person left out."""
 
+import fnmatch
 import functools
 import os
 import re
@@ -322,8 +323,13 @@ def split_of(
 
 def folders(source: Path, pattern: str) -> list[Path]:
     """Folders anywhere in a delivery whose name is `pattern`, in order; none inside another."""
-    found = []
-    for top, below, _ in os.walk(source):
+    found: list[Path] = []
+    seen: set[str] = set()
+    for top, below, _ in os.walk(source, followlinks=True):
+        if (real := os.path.realpath(top)) in seen:  # links may lead round in a circle
+            below.clear()
+            continue
+        seen.add(real)
         hits = [name for name in below if re.fullmatch(pattern, name, re.IGNORECASE)]
         found += [Path(top, name) for name in hits]
         below[:] = sorted(set(below) - set(hits))
@@ -349,9 +355,18 @@ def sheet_with(path: Path, *wanted: str, filled: str = "") -> reading.Table:
     raise UserError(f"{path} holds no sheet; copy it again")
 
 
+def workbooks(source: Path, pattern: str) -> list[Path]:
+    """Workbooks of a delivery called so, letter case apart, at most three folders deep."""
+    files = reading.files_below(
+        source, enter=lambda folder: len(folder.relative_to(source).parts) <= 3
+    )
+    named = (path for path in files if not path.name.startswith("~"))
+    return [path for path in named if fnmatch.fnmatchcase(path.name.lower(), pattern.lower())]
+
+
 def workbook(source: Path, pattern: str, *, title: str) -> Path:
     """The one workbook of a delivery called so; UserError where there are none or several."""
-    books = [p for p in sorted(source.rglob(pattern)) if not p.name.startswith(("~", "."))]
+    books = workbooks(source, pattern)
     if len(books) == 1:
         return books[0]
     if books:

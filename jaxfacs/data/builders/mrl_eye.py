@@ -39,11 +39,13 @@ class Options:
 def read(source: Path, options: Options) -> Delivery:
     """Every eye in `source`; see the module for what is expected."""
     source = reading.require_folders(source, "mrlEyes*", "s0[0-9][0-9][0-9]", title="MRL Eye")
-    books = sorted(source.rglob("pupil.txt"))[:1]
+    books = [p for p in (source / "pupil.txt", *source.glob("*/pupil.txt")) if p.is_file()][:1]
     pupil_of, notes = _pupils(books[0]) if books else ({}, [])
     people: dict[str, dict[str, tuple[str, list[float]]]] = {}
     left_out: list[LeftOut] = []
-    for path in sorted(source.rglob("*.png")):
+    for path in reading.files_below(source):
+        if path.suffix.lower() != ".png":
+            continue
         match = NAME.fullmatch(path.stem)
         place = reading.relative(source, path)
         if match is None or match[1] != path.parent.name:
@@ -103,6 +105,8 @@ def _pupils(path: Path) -> tuple[dict[str, tuple[int, float, float]], list[str]]
         name += "" if name.endswith(".png") else ".png"
         try:
             x, y = (float(word) for word in words[1:3])
+            if not np.isfinite((x, y)).all():
+                raise ValueError
         except ValueError:
             others += [line] if text.strip() else []
             continue

@@ -84,7 +84,7 @@ def _takes(source: Path, options: Options) -> tuple[dict[tuple[int, ...], Path],
     suffix = ".wav" if options.part == "audio" else ".mp4"
     found: dict[tuple[int, ...], Path] = {}
     left_out: list[LeftOut] = []
-    for path in sorted(source.rglob("*")):
+    for path in reading.files_below(source):
         if not NAME.fullmatch(path.stem) or path.suffix.lower() != suffix:
             continue
         values = tuple(map(int, path.stem.split("-")))

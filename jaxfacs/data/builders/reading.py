@@ -305,6 +305,7 @@ def stills(
     frames: Pictures | Pixels,
     *,
     split: str | None = None,
+    table: str = "",
     **labels: np.ndarray | None,
 ) -> list[Recording]:
     """Recordings of at most `BATCH` pictures by themselves, in the order given.
@@ -313,7 +314,7 @@ def stills(
       name: begins the names of the recordings, as in "train/0003".
       subject: of all; "" where nobody is known.
       frames: N pictures.
-      split: see `Recording`.
+      split, table: see `Recording`.
       labels: array fields of `Recording`, a row a picture.
     """
     recordings = []
@@ -327,6 +328,7 @@ def stills(
                 else Pixels(frames.frames[chunk]),
                 stills=True,
                 split=split,
+                table=table,
                 **{k: v[chunk] for k, v in labels.items() if v is not None},  # type: ignore[arg-type]
             )
         )

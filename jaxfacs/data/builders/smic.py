@@ -139,7 +139,7 @@ def _chosen(source: Path, clips: list[Path], options: Options) -> list[Path]:
 
 def _spans(source: Path, camera: str) -> tuple[dict[str, tuple[int, int, int]], list[Path]]:
     """clip -> onset, offset, line of the workbook, where there is one for this camera."""
-    books = [p for p in sorted(source.rglob("*.xlsx")) if p.name.lower().startswith("smic")]
+    books = micro.workbooks(source, "smic*.xlsx")
     told = [set(re.split(r"[_\- .]", p.name.lower())) for p in books]
     books = [p for p, w in zip(books, told, strict=True) if camera in w or not w & set(FPS)]
     if not books:

@@ -54,7 +54,7 @@ def read(source: Path, options: Options) -> Delivery:
             notes.append(f"no {file.name}: nothing of that part is built")
             continue
         inputs.append(file)
-        paths, row_NF = _faces(file, f"WIDER_{part}/images")
+        paths, row_NF, line_N = _faces(file, f"WIDER_{part}/images")
         small_N = row_NF[:, 2:4].min(1) < options.min_size
         bad_N = row_NF[:, INVALID] == 1
         notes += [
@@ -72,6 +72,8 @@ def read(source: Path, options: Options) -> Delivery:
             "",
             Pictures(tuple(path for path, kept in zip(paths, kept_N, strict=True) if kept)),
             split=split,
+            table=file.name,
+            line_T=line_N[kept_N],
             box_T4=row_NF[:, :4].astype(np.float32),
             attributes_TK=row_NF[:, [ROW.index(name) for name in ATTRIBUTES]].astype(np.float32),
         )
@@ -80,11 +82,12 @@ def read(source: Path, options: Options) -> Delivery:
     return Delivery(recordings, attributes=ATTRIBUTES, inputs=inputs, notes=notes, root=source)
 
 
-def _faces(file: Path, folder: str) -> tuple[list[str], np.ndarray]:
-    """The picture of each face, and its ten numbers, N×10, of a list file."""
+def _faces(file: Path, folder: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The picture of each face, its ten numbers, N×10, and its line in a list file."""
     lines = reading.lines_of(file)
     paths: list[str] = []
     rows: list[list[int]] = []
+    found_in: list[int] = []
     seen: dict[str, int] = {}
     at = 0
     while at < len(lines):
@@ -105,7 +108,8 @@ def _faces(file: Path, folder: str) -> tuple[list[str], np.ndarray]:
             rows.append(_numbers(file, lines, at, columns=len(ROW)))
             paths.append(path)
             at += 1
-    return paths, np.array(rows, np.int64).reshape(-1, len(ROW))
+            found_in.append(at)
+    return paths, np.array(rows, np.int64).reshape(-1, len(ROW)), np.array(found_in, np.int64)
 
 
 def _numbers(file: Path, lines: list[str], at: int, *, columns: int) -> list[int]:
