@@ -331,7 +331,7 @@ def from_json(tree: dict[str, Any]) -> Experiment:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Lines "field: old -> new" for what differs and matters, over two `to_json` trees."""
-    flat_old, flat_new = _flatten(old), _flatten(new)
+    flat_old, flat_new = flatten(old), flatten(new)
     lines = []
     for name in sorted(flat_old.keys() | flat_new.keys()):
         before, after = flat_old.get(name, "absent"), flat_new.get(name, "absent")
@@ -340,13 +340,14 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Field, with dots -> value of a `to_json` tree; sections in a list go by their number."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = {str(i): item for i, item in enumerate(value)}
         if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat
