@@ -40,6 +40,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("bench", "input"): ("jaxfacs.bench.input", "main", "the input pipeline, a plain decode"),
     ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
     ("bench", "flow"): ("jaxfacs.bench.flow", "main", "optical flow against OpenCV's"),
+    ("bench", "collectives"): ("jaxfacs.bench.collectives", "main", "what devices send each other"),
     ("bench", "graph-memory"): ("jaxfacs.bench.graph_memory", "main", "memory of AU graphs"),
 }
 

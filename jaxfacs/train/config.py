@@ -152,6 +152,16 @@ class MeshConfig:
     fsdp: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     """(regular expression, partition) pairs, first match wins: parameters whose path matches are
     split, e.g. ("fc6/kernel", (None, "data")); all others are replicated"""
+    nodes: int = 0
+    """a mesh of two levels, `node` and `device`, which the rules may name instead of `data`; 0: of
+    one"""
+    batch_per_device: int = 0
+    """clips of each device in one batch; `data.batch_size` is then this times the devices; 0: the
+    global size is what is given"""
+    statistics: Literal["global", "device"] = "global"
+    """of BatchNorm: over the whole (micro-)batch, or of each device over its own rows, as in
+    PyTorch's DistributedDataParallel. With `device` each device runs the network by itself: nothing
+    is sent but the gradients, once a step however many micro-batches there are"""
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,7 @@ class Experiment:
 # (Records may move; that they are the same is checked by their digest.)
 _WATCHING = (
     *("watchdog_s", "profile", "data.threads", "data.workers"),
-    *("data.source", "data.mixture.source", "data.allow_overlap"),
+    *("data.source", "data.mixture.source", "data.allow_overlap", "mesh.nodes"),
 )
 
 

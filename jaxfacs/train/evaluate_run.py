@@ -21,7 +21,7 @@ from jaxfacs.train import checkpoint, evaluation
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Trained
-from jaxfacs.train.config import Experiment
+from jaxfacs.train.config import Experiment, MeshConfig
 from jaxfacs.train.evaluation import Rows
 from jaxfacs.train.labels import network_aus
 from jaxfacs.train.step import jit_predict_step
@@ -167,7 +167,7 @@ def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
         )
     mesh = meshes.create()
     plan, _ = states.plan(
-        experiment,
+        replace(experiment, mesh=MeshConfig()),  # the run's devices are not these
         mesh=mesh,
         aus=trained.aus,
         num_emotions=len(trained.emotions),

@@ -2,9 +2,15 @@
 
 The batch is split over it; parameters are replicated unless a rule splits them (FSDP). BatchNorm
 is then global by construction, because under jit a mean is a mean over the whole batch.
+
+With `mesh.nodes` the axis is two, `node` and `device`, and the batch is split over both. The
+reductions stay as they are (NCCL finds the nodes by itself); what it is good for is a rule that
+splits parameters over the devices of a node alone, so that gathering them stays on its fast links.
 """
 
+import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,12 +22,35 @@ from jaxfacs.train.config import Experiment, MeshConfig
 from jaxfacs.train.paths import map_paths
 
 AXIS = "data"
+TWO_LEVELS = ("node", "device")
 
 
-def create() -> Mesh:
-    """The mesh over every device of every process."""
+def create(config: MeshConfig | None = None, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh over every device of every process, or over `devices`.
+
+    Raises UserError if they do not divide into the nodes that the config asks for.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    nodes = config.nodes if config else 0
+    if nodes and len(devices) % nodes:
+        raise UserError(
+            f"mesh.nodes {nodes} does not divide {len(devices)} devices; give --mesh.nodes 0 for "
+            "one level, or as many nodes as there are"
+        )
+    shape, names = (
+        ((nodes, len(devices) // nodes), TWO_LEVELS) if nodes else ((len(devices),), (AXIS,))
+    )
     # Auto: jax.make_mesh defaults to Explicit, under which dropout on a sharded batch fails.
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names), devices=devices)
+
+
+def sized(experiment: Experiment, mesh: Mesh) -> Experiment:
+    """The experiment with its global batch, where `mesh.batch_per_device` gives each device's."""
+    each = experiment.mesh.batch_per_device
+    if not each:
+        return experiment
+    data = dataclasses.replace(experiment.data, batch_size=each * mesh.devices.size)
+    return dataclasses.replace(experiment, data=data)
 
 
 def check_batch(experiment: Experiment, mesh: Mesh) -> None:
@@ -45,7 +74,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
 def state_shardings(config: MeshConfig, mesh: Mesh, abstract_state: Any) -> Any:
@@ -89,7 +118,8 @@ def _check_spec(
         if name is None:
             continue
         if name not in mesh.shape:
-            raise UserError(f"mesh.fsdp rule '{pattern}' names axis '{name}'; there is '{AXIS}'")
+            there = " and ".join(f"'{axis}'" for axis in mesh.axis_names)
+            raise UserError(f"mesh.fsdp rule '{pattern}' names axis '{name}'; there is {there}")
         if shape[axis] % mesh.shape[name]:
             raise UserError(
                 f"{path} has {shape[axis]} entries on axis {axis}, which do not divide over "

@@ -87,6 +87,8 @@ def start(
 ) -> tuple[Run, State, dict[str, Any]]:
     """Everything ready for the first step: the run, its state, and what the host carried over."""
     born = time.perf_counter()
+    mesh = meshes.create(experiment.mesh)
+    experiment = meshes.sized(experiment, mesh)
     config = experiment.data
     processes: dict[str, int] = {
         "process_index": jax.process_index(),
@@ -99,7 +101,6 @@ def start(
     for member in records.members(config.train_split):
         check_centre(experiment, member.records)
     check_emotions(experiment, records)
-    mesh = meshes.create()
     meshes.check_batch(experiment, mesh)
     aus = network_aus(experiment, records)
     plan, init = states.plan(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from jaxfacs import models
 from jaxfacs.errors import UserError
@@ -68,36 +69,21 @@ def train_step(
     running statistics move once for each.
     """
     key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
-    parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
-    weights = _term_weights(plan, experiment, facts, state, parts)
-
-    def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
-        params = optim.held(params, plan.frozen_params)
-        outputs, stats = forward(plan, params, stats, part, dropout_key=key)
-        sums = terms.loss_terms(experiment.loss, outputs, part, facts)
-        means = {name: total / weights[name] for name, (total, _) in sums.items()}
-        return terms.scaled(experiment.loss, means), (stats, means)
-
-    def add_part(params: dict, carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
-        grads, stats, means = carry
-        index, part = numbered
-        (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
-            params, stats, part, jax.random.fold_in(key, index)
+    whole_batch = partial(_gradients, plan, experiment, facts)
+    if experiment.mesh.statistics == "device":
+        rows, axes = meshes.batch_sharding(plan.mesh).spec, plan.mesh.axis_names
+        whole_batch = jax.shard_map(
+            partial(whole_batch, axes=axes),
+            mesh=plan.mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(), rows),
+            out_specs=PartitionSpec(),
+            # Checked, the gradient would be reduced where it arises: in every micro-batch.
+            check_vma=False,
         )
-        return (_add(grads, part_grads), stats, _add(means, part_means)), None
-
-    def whole_batch(params: dict) -> tuple[dict, dict, Metrics]:
-        zeros = (_zeros(params), state["stats"], _zeros(weights))
-        numbered = (jnp.arange(experiment.accumulate), parts)
-        if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
-            return add_part(params, zeros, jax.tree.map(lambda x: x[0], numbered))[0]
-        return jax.lax.scan(partial(add_part, params), zeros, numbered)[0]
-
-    grads, stats, means = whole_batch(state["params"])
+    grads, stats, means = whole_batch(state["params"], state["stats"], key, batch)
     if experiment.optim.sam_rho:  # statistics and losses stay those of the first pass
-        grads, _, _ = whole_batch(
-            optim.uphill(state["params"], grads, rho=experiment.optim.sam_rho)
-        )
+        uphill = optim.uphill(state["params"], grads, rho=experiment.optim.sam_rho)
+        grads, _, _ = whole_batch(uphill, state["stats"], key, batch)
     total = terms.scaled(experiment.loss, means)
     grad_norm = optax.tree.norm(grads)
 
@@ -200,15 +186,69 @@ def forward(
     )
 
 
+def _gradients(
+    plan: Plan,
+    experiment: Experiment,
+    facts: Facts,
+    params: dict,
+    stats: dict,
+    key: Array,
+    batch: Batch,
+    *,
+    axes: tuple[str, ...] = (),
+) -> tuple[dict, dict, Metrics]:
+    """Gradient of the whole batch, statistics after it, and the means of the loss terms.
+
+    With `axes` each device of those of the mesh has its own rows, and adds up with the others at
+    the end alone; its dropout is its own.
+    """
+    key = jax.random.fold_in(key, jax.lax.axis_index(axes)) if axes else key
+    parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
+    weights = _term_weights(plan, experiment, facts, params, stats, parts, axes)
+
+    def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
+        params = optim.held(params, plan.frozen_params)
+        outputs, stats = forward(plan, params, stats, part, dropout_key=key)
+        sums = terms.loss_terms(experiment.loss, outputs, part, facts)
+        means = {name: total / weights[name] for name, (total, _) in sums.items()}
+        return terms.scaled(experiment.loss, means), (stats, means)
+
+    def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
+        grads, stats, means = carry
+        index, part = numbered
+        (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
+            params, stats, part, jax.random.fold_in(key, index)
+        )
+        return (_add(grads, part_grads), stats, _add(means, part_means)), None
+
+    zeros = (_zeros(params), stats, _zeros(weights))
+    numbered = (jnp.arange(experiment.accumulate), parts)
+    if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
+        found = add_part(zeros, jax.tree.map(lambda x: x[0], numbered))[0]
+    else:
+        found = jax.lax.scan(add_part, zeros, numbered)[0]
+    if not axes:
+        return found
+    grads, stats, means = found
+    grads, means = jax.lax.psum((grads, means), axes)
+    return grads, jax.lax.pmean(stats, axes), means
+
+
 def _term_weights(
-    plan: Plan, experiment: Experiment, facts: Facts, state: State, parts: Batch
+    plan: Plan,
+    experiment: Experiment,
+    facts: Facts,
+    params: dict,
+    stats: dict,
+    parts: Batch,
+    axes: tuple[str, ...],
 ) -> Metrics:
     """The weight of every loss term over all micro-batches, before any of them is run.
 
     A weight depends on labels alone, so outputs of zeros give it; XLA drops the rest.
     """
     first = jax.tree.map(lambda x: x[0], parts)
-    forms, _ = jax.eval_shape(partial(forward, plan), state["params"], state["stats"], first)
+    forms, _ = jax.eval_shape(partial(forward, plan), params, stats, first)
 
     def weights(part: Batch) -> Metrics:
         sums = terms.loss_terms(experiment.loss, _zeros(forms), part, facts)
@@ -216,6 +256,7 @@ def _term_weights(
 
     labels = {k: v for k, v in parts.items() if k not in INPUTS}
     totals = jax.tree.map(jnp.sum, jax.vmap(weights)(labels))
+    totals = jax.lax.psum(totals, axes) if axes else totals
     # Nothing known: 0 over 1. Not the larger of the two: weights of examples may be below 1.
     found = jax.tree.map(lambda total: jnp.where(total > 0, total, 1.0), totals)
     if not found:
