@@ -303,9 +303,10 @@ def stills(
     name: str,
     subject: str,
     frames: Pictures | Pixels,
+    table: str = "",
+    /,
     *,
     split: str | None = None,
-    table: str = "",
     **labels: np.ndarray | None,
 ) -> list[Recording]:
     """Recordings of at most `BATCH` pictures by themselves, in the order given.
@@ -314,7 +315,8 @@ def stills(
       name: begins the names of the recordings, as in "train/0003".
       subject: of all; "" where nobody is known.
       frames: N pictures.
-      split, table: see `Recording`.
+      table: the label file that names them, for skipped.csv.
+      split: see `Recording`.
       labels: array fields of `Recording`, a row a picture.
     """
     recordings = []
