@@ -224,6 +224,8 @@ def test_long_films(tmp_path):
 def test_refused(source, tmp_path, capsys):
     out = tmp_path / "out"
     book = source / "SAMM_Micro_FACS_Codes_v2.xlsx"
+    text = deliveries.refused(capsys, "samm", source, out, "--around", "-1")
+    assert "--around -1 is negative" in text
     write(source, [(6, "../../006_1_2", 1, 2, 3, "4", "Fear", 1)])
     assert "line 15: '../../006_1_2' leads out" in deliveries.refused(capsys, "samm", source, out)
     write(source, ROWS, book="SAMM_FACS_copy")

@@ -59,6 +59,7 @@ def test_other_cameras_and_kinds(source, tmp_path):
         "smic", source, tmp_path / "vis", "--camera", "vis", "--protocol", "all"
     )
     assert list(deliveries.clips(opened)) == ["s2_po_01:1"]
+    assert "25 frames a second are assumed" in (tmp_path / "vis/labels.json").read_text()
     words = ("--pictures", "cropped", "--protocol", "all")
     opened = deliveries.build("smic", source, tmp_path / "cropped", *words)
     assert deliveries.shown(deliveries.clips(opened)["s1_po_02:1"]) == [grey(13), grey(14)]

@@ -119,6 +119,7 @@ def test_damaged_lonely_and_mirrored_files_are_listed(source, tmp_path):
         '(version, n_points, { x y … })"',
         ",,ibug/image_003 _1.jpg,,unreadable",
     ])  # fmt: skip
+    assert "half a pixel is taken off" in (out / "labels.json").read_text()
     assert "1 mirrored copies (*_mirror.pts) are left out" in (out / "labels.json").read_text()
 
 

@@ -98,3 +98,15 @@ def test_people_who_are_not_there():
     assert micro.split_of("subjects", "s2", people) == {"s1": "train", "s2": "test"}
     with pytest.raises(UserError, match="there are s1, s2"):
         micro.split_of("subjects", "s3", people)
+
+
+def test_folders_behind_links_are_found_once(tmp_path):
+    source, away = tmp_path / "source", tmp_path / "away"
+    (away / "raw/sub02").mkdir(parents=True)
+    (source / "sub01").mkdir(parents=True)
+    (source / "linked").symlink_to(away, target_is_directory=True)
+    (away / "raw/round").symlink_to(source, target_is_directory=True)
+    (away / "raw/CASME2-Coding.xlsx").write_text("")
+    found = micro.folders(source, r"SUB\d+")
+    assert found == [source / "linked/raw/sub02", source / "sub01"]
+    assert micro.workbooks(source, "casme2*cod*.xlsx") == [source / "linked/raw/CASME2-Coding.xlsx"]

@@ -57,6 +57,8 @@ def read(source: Path, options: Options) -> Delivery:
     pattern = f"{CLIP}|{QUIET}" if options.non_micro else CLIP
     clips = _chosen(source, micro.folders(source, pattern), options)
     sheet = micro.Sheet()
+    if options.camera != "hs":
+        sheet.notes.append("25 frames a second are assumed of this camera; no file says so")
     spans, inputs = _spans(source, options.camera)
     for folder in clips:
         match = re.fullmatch(CLIP, folder.name, re.IGNORECASE)

@@ -87,7 +87,8 @@ def read(source: Path, options: Options) -> Delivery:
             f"{source} has no readable .pts file of --protocol {options.protocol}{told}"
         )
     absent = [name for name, count in found.items() if not count]
-    notes = [f"nothing of {', '.join(absent)}"] if absent else []
+    notes = ["landmarks are taken as MATLAB counts pixels, from 1: half a pixel is taken off"]
+    notes += [f"nothing of {', '.join(absent)}"] if absent else []
     if mirrored:
         notes.append(f"{mirrored} mirrored copies (*_mirror.pts) are left out")
     return Delivery(recordings, inputs=inputs, left_out=left_out, notes=notes, root=source)
