@@ -9,6 +9,7 @@ import numpy as np
 from jaxfacs.data.delivery import Known
 
 SHOWN = 8  # differences that are spelt out
+WHOLE = ("frames", "clips", "subjects")  # counts of a split; others are of one label
 
 
 def compare(known: Sequence[Known], folder: Path, labels: Mapping[str, Any], own: Any) -> list[str]:
@@ -43,6 +44,8 @@ def compare(known: Sequence[Known], folder: Path, labels: Mapping[str, Any], own
 def count(key: str, folder: Path, labels: Mapping[str, Any]) -> int:
     """One count of a set; see `Known.counts` for the keys. Raises ValueError for another key."""
     what, _, only = key.partition("/")
+    if what not in WHOLE and not what.startswith(("AU", "emotion ")):
+        raise ValueError(f"no count is called {what!r}")
     total = 0
     people: set[str] = set()
     for split, content in labels["splits"].items():
@@ -59,8 +62,6 @@ def count(key: str, folder: Path, labels: Mapping[str, Any]) -> int:
 
 def _labelled(what: str, index: Path, labels: Mapping[str, Any]) -> int:
     kind, name = ("AU", what[2:]) if what.startswith("AU") else what.split(" ", 1)
-    if kind not in ("AU", "emotion"):
-        raise ValueError(f"no count is called {what!r}")
     names = labels["aus" if kind == "AU" else "emotions"]
     if name not in names:
         return 0

@@ -34,8 +34,10 @@ MADE: dict[str, Made] = {
     ),
 }
 
-# Each is the name of a module here with a `BUILDER`: sets that code AUs, then emotions, then faces.
+# Each is the name of a module here with a `BUILDER`: one's own, sets that code AUs, emotions, faces.
 DELIVERED: tuple[str, ...] = (
+    "folder",
+    "tfrecord",
     "bp4d",
     "bp4d_plus",
     "eb_plus",
@@ -46,14 +48,13 @@ DELIVERED: tuple[str, ...] = (
     "disfa_plus",
     "unbc",
     "ck_plus",
+    "mmi",
     "emotionet",
     "samm",
     "casme2",
     "cas_me2",
     "aff_wild2",
     "raf_au",
-    "tfrecord",
-    "folder",
     "raf_db",
     "affectnet",
     "caer",
