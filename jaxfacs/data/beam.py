@@ -37,7 +37,8 @@ def build_shards(
         raise UserError("--beam needs Apache Beam: pip install apache-beam") from error
     wanted = [shard for shard in shards if assemble.load(folder, shard, info) is None]
     work = _Work(str(folder), info, cutter)
-    with apache_beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options])) as pipeline:
+    chosen = PipelineOptions([f"--{option}" for option in options])
+    with apache_beam.Pipeline(options=chosen) as pipeline:
         _ = (
             pipeline
             | "Shards" >> apache_beam.Create(wanted, reshuffle=True)

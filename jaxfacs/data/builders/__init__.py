@@ -34,7 +34,7 @@ MADE: dict[str, Made] = {
     ),
 }
 
-# Each is the name of a module here with a `BUILDER`: one's own, sets that code AUs, emotions, faces.
+# Each is the name of a module here with a `BUILDER`: of one's own, of AUs, of emotions, of faces.
 DELIVERED: tuple[str, ...] = (
     "folder",
     "tfrecord",
