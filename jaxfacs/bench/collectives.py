@@ -170,7 +170,8 @@ def experiment_of(what: str, *, smoke: bool = False):
     if name.endswith(".py"):
         return configs.load(what, smoke=smoke)
     if name not in models.names():
-        raise UserError(f"'{what}' is neither a config file nor a network ({models.names()})")
+        known = ", ".join(models.names())
+        raise UserError(f"'{what}' is neither a config file nor a network; networks: {known}")
     card = models.card(name)
     return configs.Experiment(
         data=DataConfig(frames=card.frames, size=card.size, batch_size=1),

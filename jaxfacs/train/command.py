@@ -14,7 +14,7 @@ import tyro
 from jaxfacs.errors import UserError
 
 USAGE = """usage: {prog} CONFIG.py[:KEY=VALUE,...] --workdir DIR [--smoke] [--accept-changes]
-       [--FIELD VALUE ...]
+       [--dry-run] [--compile-for N] [--FIELD VALUE ...]
 
 Trains what CONFIG.py describes (see configs/). The same command on the same DIR resumes, exactly.
 
@@ -24,6 +24,10 @@ Trains what CONFIG.py describes (see configs/). The same command on the same DIR
   --init-from DIR    start from the network of another work directory, trained or converted;
                      what of it is not wanted, or has no place, is named by --init.new '^head/',
                      --init.ignore and --init.rename
+  --dry-run          compile the training step and print devices, memory, work and length of the
+                     run; nothing is run and nothing written
+  --compile-for N    the same for N devices that are not here: 8 simulates so many on this CPU;
+                     h100:64 asks the GPU's compiler (pip install "jax[cuda12]"; no GPU is needed)
   --accept-changes   go on in a DIR whose config.json differs, after printing how
   --FIELD VALUE      any field of the experiment, e.g. --data.batch-size 64
                      --optim.learning-rate 3e-4; {prog} CONFIG.py --help lists them
@@ -34,7 +38,8 @@ after saving: run the same command again"""
 
 def train(argv: list[str], prog: str) -> int:
     """Trains from a config file; the same command resumes. See USAGE."""
-    path, workdir, smoke, accept_changes, overrides = _split_arguments(argv, prog)
+    words, dry, compile_for = _split_dry_run(argv)
+    path, workdir, smoke, accept_changes, overrides = _split_arguments(words, prog)
     if path is None:
         print(USAGE.format(prog=prog))
         return 0
@@ -47,6 +52,8 @@ def train(argv: list[str], prog: str) -> int:
     if experiment is None or wants_help:
         return 0
     configs.check(experiment)
+    if dry:
+        return _dry_run(experiment, compile_for, argv)
     if workdir is None:
         raise UserError("--workdir is missing; give a folder for checkpoints and metrics")
     workdirs.make(workdir)
@@ -132,6 +139,46 @@ def _unboxed(text: str) -> str:
     rows = [line.strip("│╭╮╰╯─ ").strip() for line in text.splitlines()]
     rows = [row for row in rows if row and not row.startswith("For full helptext")]
     return "; ".join(rows[1:] or rows)  # the first is the frame's title
+
+
+def _split_dry_run(argv: list[str]) -> tuple[list[str], bool, str | None]:
+    """(the arguments without those of a dry run, whether it is one, devices elsewhere)."""
+    left: list[str] = []
+    dry, compile_for = False, None
+    rest = list(argv)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if word == "--compile-for":
+            if not equals and (not rest or rest[0].startswith("--")):
+                raise UserError(
+                    "--compile-for is given no devices; write --compile-for 8 or h100:8"
+                )
+            dry, compile_for = True, value if equals else rest.pop(0)
+        elif word == "--dry-run" and not equals:
+            dry = True
+        else:
+            left.append(word + equals + value)
+    return left, dry, compile_for
+
+
+def _dry_run(experiment, compile_for: str | None, argv: list[str]) -> int:
+    """Prints what the run would be; on devices elsewhere in a process that has them."""
+    from jaxfacs.runtime import distributed
+    from jaxfacs.train import compiled
+
+    devices = None if compile_for is None else compiled.parse_devices(compile_for)
+    if devices is not None and not compiled.is_elsewhere():
+        return compiled.elsewhere(["train", *argv], devices)
+    if devices is None:
+        distributed.initialize()
+    import jax
+
+    from jaxfacs.train.dry_run import dry_run
+
+    for line in dry_run(experiment, devices):
+        if jax.process_index() == 0:
+            print(line, flush=True)
+    return 0
 
 
 def _split_arguments(
