@@ -230,7 +230,7 @@ def measure(experiment, devices: str) -> tuple[Traffic, str]:
     )
     leaves = jax.tree.leaves
     pairs = zip(leaves(plan.abstract["params"]), leaves(plan.frozen_params), strict=True)
-    text = compiled.as_text()
+    text = compiled.as_text() or ""
     traffic = Traffic(
         found=tuple(collectives(text)),
         gradient_bytes=sum(4 * leaf.size for leaf, frozen in pairs if not frozen),

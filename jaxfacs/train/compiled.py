@@ -172,7 +172,8 @@ def compile_step(
     if aus and experiment.loss.cooccurrence_scale:
         facts["correlation_AA"] = jnp.zeros((len(aus), len(aus)))
     batch = abstract_batch(experiment.data, num_aus=len(aus), mesh=mesh)
-    lowered = jit_train_step(plan, experiment, **facts).lower(plan.abstract, batch)
+    step: Any = jit_train_step(plan, experiment, **facts)
+    lowered = step.lower(plan.abstract, batch)
     # Simulated devices are never run: what LLVM would still make faster changes no count of ours
     # and takes most of the time.
     options = {"xla_backend_optimization_level": 0} if is_elsewhere() else None

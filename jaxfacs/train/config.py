@@ -92,8 +92,15 @@ class LossConfig:
 class OptimConfig:
     """Optimiser and schedule. An epoch is as many clips as the training splits of all sets have."""
 
-    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "lars", "lamb"] = "adamw"
+    """lars and lamb are sgd and adamw with each parameter's step in proportion to its norm, for
+    batches of thousands; what `no_decay` spares is spared this as well"""
     learning_rate: float = 1e-3
+    scaling: Literal["none", "linear", "sqrt"] = "none"
+    """what the global batch does to the learning rate: multiply it by batch / base_batch (Goyal et
+    al. 2017, for sgd, with a warm-up), or by the root of that (adam and lamb: You et al. 2020)"""
+    base_batch: int = 0
+    """the batch that `learning_rate` was found with, where it is scaled"""
     schedule: Literal["constant", "cosine", "exponential", "step"] = "cosine"
     warmup_steps: int = 0
     """linear from 0 to the learning rate; the schedule begins after it"""
@@ -106,7 +113,9 @@ class OptimConfig:
     boundaries_epochs: tuple[float, ...] = ()
     """step: the epochs at which the rate falls"""
     momentum: float = 0.9
-    """sgd and rmsprop"""
+    """sgd, rmsprop and lars"""
+    trust: float = 1e-3
+    """lars: a parameter's step, before the rate, as a share of its norm"""
     nesterov: bool = False
     b1: float = 0.9
     b2: float = 0.999
@@ -114,7 +123,7 @@ class OptimConfig:
     """rmsprop: decay of the mean square"""
     eps: float = 1e-8
     weight_decay: float = 0.0
-    """adamw: decoupled; others: added to the gradient (L2)"""
+    """adamw and lamb: decoupled; others: added to the gradient (L2)"""
     no_decay: str = r"(bias|scale)$"
     """parameters whose path matches are not decayed; "": all are"""
     clip_norm: float = 0.0
@@ -249,6 +258,11 @@ def check(experiment: Experiment) -> Experiment:
         raise UserError(f"ema is {e.ema}; give a decay in [0, 1), 0 for none")
     if e.optim.learning_rate <= 0:
         raise UserError(f"optim.learning-rate is {e.optim.learning_rate}; give more than 0")
+    if (e.optim.scaling != "none") != (e.optim.base_batch > 0):
+        raise UserError(
+            f"optim.scaling is {e.optim.scaling} and optim.base-batch {e.optim.base_batch}; give "
+            "both, the latter as the batch that the learning rate was found with, or neither"
+        )
     if e.optim.sam_rho < 0:
         raise UserError(f"optim.sam-rho is {e.optim.sam_rho}; give 0 for none, or a radius")
     if e.optim.warmup_steps >= e.steps:

@@ -1,5 +1,6 @@
 """The optimiser and its schedule, out of one config section."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -32,6 +33,13 @@ def create(
         return chain, rate
     labels = jax.tree.map(lambda f: "frozen" if f else "trained", frozen)
     return optax.partition({"trained": chain, "frozen": optax.set_to_zero()}, labels), rate
+
+
+def scaled(config: OptimConfig, batch_size: int) -> OptimConfig:
+    """The section with the learning rate of this global batch, by `config.scaling`."""
+    power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[config.scaling]
+    factor = (batch_size / config.base_batch) ** power if power else 1.0
+    return dataclasses.replace(config, learning_rate=factor * config.learning_rate)
 
 
 def schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> Schedule:
@@ -110,9 +118,15 @@ def _rule(config: OptimConfig, rate: Schedule) -> list[optax.GradientTransformat
     # TF's order, which Bartissol used: the rate is inside the momentum, so that a falling rate
     # does not also shrink what was gathered before.
     rms = optax.scale_by_rms(config.rms_decay, config.eps)
+
+    def adapted(coefficient: float) -> optax.GradientTransformation:
+        return optax.masked(optax.scale_by_trust_ratio(trust_coefficient=coefficient), decayed)
+
     return {
         "adamw": [adam, *decay, scale],
         "adam": [*decay, adam, scale],
         "sgd": [*decay, *momentum, scale],
         "rmsprop": [*decay, rms, scale, *momentum],
+        "lars": [*decay, adapted(config.trust), scale, *momentum],
+        "lamb": [adam, *decay, adapted(1.0), scale],
     }[config.name]

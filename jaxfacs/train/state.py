@@ -147,7 +147,9 @@ def plan(
     graphdef, abstract_params, abstract_stats = jax.eval_shape(network)
     frozen = frozen_patterns(experiment)
     tx, schedule = optim.create(
-        dataclasses.replace(experiment.optim, frozen=frozen),
+        dataclasses.replace(
+            optim.scaled(experiment.optim, experiment.data.batch_size), frozen=frozen
+        ),
         abstract_params,
         steps=experiment.steps,
         steps_per_epoch=steps_per_epoch,

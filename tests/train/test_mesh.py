@@ -72,6 +72,32 @@ def test_the_first_matching_rule_places_a_parameter_and_the_rest_is_replicated()
     assert found["step"].spec == PartitionSpec()
 
 
+def test_a_rule_may_split_over_the_devices_of_a_node_alone():
+    """And the batch is split over both levels."""
+    mesh = AbstractMesh((2, 4), meshes.TWO_LEVELS)
+    rules = (("fc6", (None, "device")),)
+    found = meshes.state_shardings(MeshConfig(fsdp=rules, nodes=2), mesh, STATE)
+    assert found["params"]["fc6"]["kernel"].shard_shape((6, 8)) == (6, 2)
+    assert meshes.batch_sharding(mesh).shard_shape((16, 3)) == (2, 3)
+    with pytest.raises(UserError, match="names axis 'data'; there is 'node' and 'device'"):
+        meshes.state_shardings(MeshConfig(fsdp=(("fc6", (None, "data")),)), mesh, STATE)
+
+
+def test_a_mesh_has_the_levels_that_were_asked_for():
+    assert dict(meshes.create().shape) == {"data": jax.device_count()}
+    two = meshes.create(MeshConfig(nodes=1))
+    assert dict(two.shape) == {"node": 1, "device": jax.device_count()}
+    words = rf"mesh.nodes 2 does not divide {jax.device_count()} devices; give --mesh.nodes 0"
+    with pytest.raises(UserError, match=words):
+        meshes.create(MeshConfig(nodes=2))
+
+
+def test_a_batch_per_device_decides_the_global_one():
+    experiment = dataclasses.replace(EXPERIMENT, mesh=MeshConfig(batch_per_device=3))
+    assert meshes.sized(experiment, mesh_of(8)).data.batch_size == 24
+    assert meshes.sized(EXPERIMENT, mesh_of(8)) is EXPERIMENT
+
+
 def test_a_global_batch_has_the_rows_of_the_local_one():
     rows = {"x": np.arange(6).reshape(3, 2)}
     batch = meshes.global_batch(rows, meshes.create())

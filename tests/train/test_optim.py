@@ -1,11 +1,14 @@
 """Schedules at their corners; which parameters move, decay and are clipped."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxfacs import cli
 from jaxfacs.errors import UserError
 from jaxfacs.train import optim
 from jaxfacs.train.config import OptimConfig
@@ -106,3 +109,53 @@ def test_rmsprop_takes_the_rate_inside_the_momentum_as_tensorflow_does():
         velocity = 0.9 * velocity + 0.01 / np.sqrt(square + 1e-10)
         weight -= velocity
     np.testing.assert_allclose(step(config, steps=3)["head"]["bias"], weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "twin"),
+    [
+        (
+            OptimConfig(name="lars", learning_rate=0.5, trust=0.01, nesterov=True),
+            optax.lars(0.5, 1e-2, trust_coefficient=0.01, nesterov=True),
+        ),
+        (
+            OptimConfig(name="lamb", learning_rate=0.05, eps=1e-6),
+            optax.lamb(0.05, weight_decay=1e-2),
+        ),
+    ],
+)
+def test_lars_and_lamb_are_optaxs_where_nothing_is_spared(config, twin):
+    config = dataclasses.replace(config, schedule="constant", weight_decay=1e-2, no_decay="")
+    gradients = jax.tree.map(lambda p: jnp.arange(p.size, dtype=p.dtype).reshape(p.shape), PARAMS)
+    params, state = PARAMS, twin.init(PARAMS)
+    for _ in range(3):
+        updates, state = twin.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    found = step(config, gradients, steps=3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, params)
+
+
+def test_lars_steps_are_in_proportion_to_the_parameter_and_biases_are_spared():
+    """Gradients a thousand times larger move kernels no further, and biases as far as sgd would."""
+    config = OptimConfig(
+        name="lars", learning_rate=1.0, trust=0.1, momentum=0.0, schedule="constant"
+    )
+    small, large = step(config), step(config, jax.tree.map(lambda g: 1000 * g, ONES))
+    kernels = [params["stem"]["conv"]["kernel"] for params in (small, large)]
+    np.testing.assert_allclose(kernels[0], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(kernels[0], kernels[1], rtol=1e-6)
+    np.testing.assert_allclose(small["head"]["bias"], 0.0, atol=1e-6)
+    np.testing.assert_allclose(large["head"]["bias"], -999.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("none", 0.1), ("linear", 1.6), ("sqrt", 0.4)])
+def test_the_learning_rate_grows_with_the_batch_by_its_rule(rule, rate):
+    config = OptimConfig(learning_rate=0.1, scaling=rule, base_batch=16 if rule != "none" else 0)
+    assert optim.scaled(config, 256).learning_rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("words", [["--optim.scaling", "linear"], ["--optim.base-batch", "16"]])
+def test_a_rule_without_its_base_is_refused(config_path, tmp_path, capsys, words):
+    arguments = ["train", str(config_path), "--workdir", str(tmp_path / "run"), *words]
+    assert cli.main(arguments) == 2
+    assert "optim.scaling" in capsys.readouterr().err
