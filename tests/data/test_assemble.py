@@ -431,3 +431,16 @@ def test_rows_that_point_to_nothing_come_with_their_file_and_line(tmp_path):
     made(tmp_path, recording(), left_out=[row], notes=["found a thing"])
     table = (tmp_path / "out" / "skipped.csv").read_text().splitlines()
     assert table[1] == "labels.csv,7,gone.png,3,missing"
+
+
+def test_tfds_reads_phases_attributes_and_flow(tmp_path):
+    import tensorflow_datasets as tfds
+
+    rich = recording(
+        phase_TA=np.full((6, 1), 2, np.int8), attributes_TK=np.arange(12.0).reshape(6, 2)
+    )
+    opened = made(tmp_path, rich, attributes=("age", "pain"), options={"flow": True})
+    row = tfds.builder_from_directory(opened.path).as_data_source("train")[0]
+    assert row["phase"].tolist() == [[2]] * 6
+    assert row["attributes"].tolist() == np.arange(12.0).reshape(6, 2).tolist()
+    assert np.shape(row["flow"]) == (15, 32, 64, 1) and row["flow_scale"].shape == (15,)
