@@ -20,6 +20,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("train",): ("jaxfacs.train.command", "train", "train a config; the same command resumes"),
     ("evaluate",): ("jaxfacs.train.command", "evaluate", "per-AU report of a checkpoint"),
     ("runs",): ("jaxfacs.train.runs", "runs", "compare runs: configs, metrics, speed, curves"),
+    ("sweep",): ("jaxfacs.train.sweep", "sweep", "train all combinations of values, seeds, folds"),
     ("compare",): ("jaxfacs.train.forgetting", "compare", "the AUs of two runs, before and after"),
     ("convert",): (
         "jaxfacs.convert.convert_command",

@@ -23,7 +23,7 @@ from jaxfacs.train.config import flatten
 
 MAX_DEPTH = 4  # of folders of runs below a given folder
 MAX_CELL = 40  # characters of a config's value in the table
-LOWER_IS_BETTER = ("loss", "mae", "mse", "rmse", "grad_norm")
+LOWER_IS_BETTER = ("loss", "mae", "mse", "rmse")
 DPI = 110
 LEGEND_ROWS = 24  # more lines than these are not told apart by their colours either
 
@@ -210,20 +210,25 @@ def choose_metric(logs: Sequence[RunLog], wanted: str) -> str:
     """
     known = sorted(set().union(*(log.metrics() for log in logs)))
     if wanted and wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known[:8])}"
-        raise UserError(f"no run has the metric '{wanted}'; {hint if known else 'none has any'}")
+        remedy = near(wanted, known) if known else "none has measured anything yet"
+        raise UserError(f"no run has the metric '{wanted}'; {remedy}")
     own = [str(log.config.get("checkpoint.metric", "")) for log in logs]
     usual = ("mean_average_precision", "emotion_accuracy", "mean_affect_ccc", "loss")
     return wanted or next((name for name in (*own, *usual) if name in known), "")
 
 
-def lower_is_better(log: RunLog, metric: str) -> bool:
-    if metric == log.config.get("checkpoint.metric"):
-        return log.config.get("checkpoint.mode") == "min"
-    return any(word in LOWER_IS_BETTER for word in metric.replace("/", "_").split("_")) or (
-        metric in LOWER_IS_BETTER
-    )
+def near(wanted: str, known: Sequence[str]) -> str:
+    """The remedy for a name that does not exist."""
+    found = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
+    return f"did you mean {', '.join(found)}?" if found else f"there are {', '.join(known[:8])}"
+
+
+def lower_is_better(metric: str, config: Mapping[str, Any]) -> bool:
+    """Whether a run of this config wants the metric small."""
+    if metric == config.get("checkpoint.metric"):
+        return config.get("checkpoint.mode") == "min"
+    words = metric.replace("/", "_").split("_")
+    return metric == "grad_norm" or any(word in LOWER_IS_BETTER for word in words)
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -255,7 +260,7 @@ def table(logs: Sequence[RunLog], metric: str) -> list[list[str]]:
         cells.append(f"{log.step}/{log.config.get('steps', '?')}")
         curve = log.curve(metric)
         if curve:
-            pick = min if lower_is_better(log, metric) else max
+            pick = min if lower_is_better(metric, log.config) else max
             best = pick(curve, key=lambda step, curve=curve: curve[step])
             last = max(curve)
             cells += [f"{curve[best]:.4g}", str(best), f"{curve[last]:.4g}", str(last)]
