@@ -178,7 +178,11 @@ def _conv3d_bwd(strides, residuals, g):
         return _rows_product(_rows(p), _rows(g)).reshape(kernel.shape).astype(kernel.dtype)
 
     def plain(x, kernel, g):
-        return jax.vjp(lambda k: plain_conv3d(x, k, strides), kernel)[1](g)[0]
+        # In float32, so that what is added up over devices is: XLA's gradient has the operands'
+        # dtype, and so would the sum. Cheap for the few channels that come here.
+        x, wide, g = (array.astype(jnp.float32) for array in (x, kernel, g))
+        found = jax.vjp(lambda k: plain_conv3d(x, k, strides), wide)[1](g)[0]
+        return found.astype(kernel.dtype)
 
     dx = jax.vjp(lambda x: plain_conv3d(x, kernel, strides), x)[1](g)[0]
     return dx, lax.platform_dependent(x, kernel, g, cpu=by_patches, default=plain)

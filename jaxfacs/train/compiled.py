@@ -83,8 +83,9 @@ def elsewhere(arguments: Sequence[str], devices: Devices, *, timeout_s: float | 
     A process cannot change how many devices it has once JAX has started.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if devices.kind:  # there is nothing to try kernels on
-        flags += " --xla_gpu_autotune_level=0"
+    if devices.kind:
+        # There is nothing to try kernels on, and Triton's products of matrices need that.
+        flags += " --xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
     environment = {
         **os.environ,
         ELSEWHERE: f"{devices.kind}:{devices.count}".lstrip(":"),
@@ -177,4 +178,10 @@ def compile_step(
     # Simulated devices are never run: what LLVM would still make faster changes no count of ours
     # and takes most of the time.
     options = {"xla_backend_optimization_level": 0} if is_elsewhere() else None
-    return plan, lowered.compile(compiler_options=options)
+    try:
+        return plan, lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if not is_elsewhere():
+            raise
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the compiler for {os.environ[ELSEWHERE]} cannot: {reason}") from error
