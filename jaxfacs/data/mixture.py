@@ -133,14 +133,7 @@ class Mixture:
         They are counts of what is there, each frame once, whatever the weights of the sets.
         """
         aus = tuple(aus) or self.aus
-        occurrence_FA = self.occurrence(split, aus=aus)
-        return Statistics(
-            aus=aus,
-            known_A=(occurrence_FA >= 0).sum(0),
-            positive_A=(occurrence_FA == 1).sum(0),
-            frames=len(occurrence_FA),
-            clips=self.clips(split),
-        )
+        return Statistics.of(aus, self.occurrence(split, aus=aus), clips=self.clips(split))
 
     def emotion_places(self, records: RecordSet) -> np.ndarray:
         """int32: place in `emotions` of each of a set's emotions, and −1 at the end for −1."""

@@ -44,6 +44,17 @@ class Statistics:
     frames: int
     clips: int
 
+    @classmethod
+    def of(cls, aus: Sequence[str], occurrence_FA: np.ndarray, *, clips: int) -> "Statistics":
+        """Counts of int8 occurrence in all frames of some clips, on the list `aus`."""
+        return cls(
+            aus=tuple(aus),
+            known_A=(occurrence_FA >= 0).sum(0),
+            positive_A=(occurrence_FA == 1).sum(0),
+            frames=len(occurrence_FA),
+            clips=clips,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class RecordSet:
@@ -120,13 +131,7 @@ class RecordSet:
         """Counts per AU over every frame of a split, on the list `aus` (empty: the set's own)."""
         aus = tuple(aus) or self.aus
         occurrence_FA = self.occurrence(split, aus=aus)
-        return Statistics(
-            aus=aus,
-            known_A=(occurrence_FA >= 0).sum(0),
-            positive_A=(occurrence_FA == 1).sum(0),
-            frames=len(occurrence_FA),
-            clips=self.splits[split],
-        )
+        return Statistics.of(aus, occurrence_FA, clips=self.splits[split])
 
 
 def open_set(path: str | Path, *, verify: bool = False) -> RecordSet:

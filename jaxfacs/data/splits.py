@@ -59,6 +59,11 @@ def require_known(split: str) -> str:
     return name
 
 
+def part_tested(parts: Mapping[str, Iterable[str]], tested: str) -> dict[str, str]:
+    """subject -> split: one part of the people is tested, all others train."""
+    return {s: "test" if part == tested else "train" for part in parts for s in parts[part]}
+
+
 def one_tested(tested: str, people: Iterable[str]) -> dict[str, str]:
     """subject -> split: `tested` is the test split by themselves, all others train.
 

@@ -113,8 +113,8 @@ def test_every_phase_of_every_frame(tmp_path, capsys):
     ]
     told = capsys.readouterr().out
     assert "emotion 9, none of 1 to 6: unknown" in told
-    assert "1 × ActionUnit 'D', which FACS does not have" in told
-    assert "1 × marker of a type that is none of 0 to 3" in told
+    assert "ActionUnit 'D', which FACS does not have" in told
+    assert "marker of a type that is none of 0 to 3" in told
     assert "2 × person of a shot by its name" in told
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from jaxfacs import facs
+from jaxfacs.data import splits
 from jaxfacs.data.builders import reading
 from jaxfacs.data.delivery import (
     Builder,
@@ -320,11 +321,6 @@ def _refuse_archive(source: Path, subject: str) -> None:
             raise UserError(f"{archive} is packed; unpack it and its neighbours there")
 
 
-def folded(parts: Mapping[str, Sequence[str]], tested: str) -> dict[str, str]:
-    """subject -> train or test, where part `tested` is the test."""
-    return {s: "test" if part == tested else "train" for part in parts for s in parts[part]}
-
-
 def odd_even(people: Iterable[str]) -> dict[str, str]:
     """subject -> train (odd numbers) or validation (even ones), as FERA 2015 has it."""
     return {s: "train" if int(s[1:]) % 2 else "validation" for s in people}
@@ -339,7 +335,7 @@ def split_of(protocol: str) -> dict[str, str] | None:
     if protocol == "fera2015":
         return odd_even(PEOPLE)
     parts = FMAE_THREE_FOLD if protocol.startswith("fmae-") else THREE_FOLD
-    return folded(parts, TESTED[protocol.removeprefix("fmae-")])
+    return splits.part_tested(parts, TESTED[protocol.removeprefix("fmae-")])
 
 
 # Counted in CVI-SZU/MDHR, data/BP4D_dataset/BP4D_test_label_fold{1,2,3}.txt: frames, then positives

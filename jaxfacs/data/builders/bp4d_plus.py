@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from jaxfacs.data import splits
 from jaxfacs.data.builders import bp4d, reading
 from jaxfacs.data.delivery import Builder, Delivery, Known, with_aus
 from jaxfacs.errors import UserError
@@ -68,7 +69,9 @@ def read(source: Path, options: Options) -> Delivery:
             f"{source} holds labels of {', '.join(others)}, which BP4D+ does not code, and only "
             "people of BP4D's numbers; jaxfacs data build bp4d reads BP4D"
         )
-    split_of = None if options.protocol == "subjects" else bp4d.folded(FOUR_FOLD, options.protocol)
+    split_of = (
+        None if options.protocol == "subjects" else splits.part_tested(FOUR_FOLD, options.protocol)
+    )
     recordings = bp4d.recordings_of(source, coding, split_of=split_of)
     delivery = bp4d.delivery_of(source, coding, recordings)
     return with_aus(delivery, bp4d.AUS[options.aus])

@@ -102,21 +102,16 @@ def read(source: Path, options: Options) -> Delivery:
         )
     if unknown:
         sheet.notes.append(f"emotions that are not known, left open: {', '.join(sorted(unknown))}")
-    sheet.named_once(source)
-    aus = micro.aus_of(e.cell for e in sheet.expressions)
-    split_of = micro.split_of(options.protocol, options.test_subject, sheet.expressions)
-    recordings = micro.recordings(
-        source, sheet.expressions, aus, fps=FPS, around=options.around, split_of=split_of
-    )
-    return Delivery(
-        recordings,
-        aus=aus,
+    return micro.delivery(
+        source,
+        sheet,
+        fps=FPS,
+        around=options.around,
+        protocol=options.protocol,
+        test_subject=options.test_subject,
         emotions=emotions,
         attributes=("micro",),
         inputs=(book,),
-        left_out=sheet.left_out,
-        notes=sheet.notes,
-        root=source,
         faces=("whole",) if options.pictures == "cropped" else (),
     )
 

@@ -71,21 +71,16 @@ def read(source: Path, options: Options) -> Delivery:
     subject_of = _subjects(source, options.pictures)
     objective, inputs = _objective(source)
     _read_rows(source, table, options, sheet, subject_of, objective)
-    sheet.named_once(source)
-    aus = micro.aus_of(e.cell for e in sheet.expressions)
-    split_of = micro.split_of(options.protocol, options.test_subject, sheet.expressions)
-    recordings = micro.recordings(
-        source, sheet.expressions, aus, fps=FPS, around=options.around, split_of=split_of
-    )
-    return Delivery(
-        recordings,
-        aus=aus,
+    return micro.delivery(
+        source,
+        sheet,
+        fps=FPS,
+        around=options.around,
+        protocol=options.protocol,
+        test_subject=options.test_subject,
         emotions=CLASSES[options.emotions],
         attributes=("micro", "objective_class"),
         inputs=(book, *inputs),
-        left_out=sheet.left_out,
-        notes=sheet.notes,
-        root=source,
         faces=("whole",) if options.pictures == "cropped" else (),
     )
 
@@ -116,28 +111,16 @@ def _read_rows(
             emotion = micro.MEGC_2019.get(emotion, "")
         if options.emotions != "own" and emotion not in classes:
             continue
-        onset, apex, offset = (
-            micro.frame_number(told[n]) for n in ("OnsetFrame", "ApexFrame", "OffsetFrame")
-        )
-        path = reading.relative(source, folder)
-        if onset is None or offset is None:
-            sheet.leave(path, "unreadable labels: no onset or offset", (book.name, line))
-            continue
-        sheet.add(
-            micro.Expression(
-                name=f"{subject}/{clip}",
-                subject=subject,
-                place=folder,
-                onset=onset,
-                apex=apex,
-                offset=offset,
-                cell=micro.Cell.parse(told["Action Units"]),
-                emotion=classes.index(emotion) if emotion in classes else -1,
-                attributes=(1.0, float(objective.get((subject, clip.lower()), np.nan))),
-                file=book.name,
-                line=line,
-            ),
-            path=path,
+        sheet.add_row(
+            folder,
+            source,
+            [told[name] for name in ("OnsetFrame", "ApexFrame", "OffsetFrame")],
+            row=(book.name, line),
+            name=f"{subject}/{clip}",
+            subject=subject,
+            cell=micro.Cell.parse(told["Action Units"]),
+            emotion=classes.index(emotion) if emotion in classes else -1,
+            attributes=(1.0, float(objective.get((subject, clip.lower()), np.nan))),
         )
     if unknown:
         told = ", ".join(sorted(unknown))

@@ -15,7 +15,7 @@ shows, the first picture is neutral, and of what is between nobody says anything
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -114,22 +114,12 @@ class _Sequence:
         return [first, self.peak] if frames_of != "peak" and first != self.peak else [self.peak]
 
 
-@dataclass(eq=False)
-class _Found:
-    """What is noticed while the files are read."""
-
-    inputs: list[Path] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    notes: Counter = field(default_factory=Counter)
-    first_error: UserError | None = None
-
-
 def read(source: Path, options: Options) -> Delivery:
     """The delivery in `source`; see the module for what is expected."""
     source = reading.require_folders(
         source, "cohn-kanade-images", "*/cohn-kanade-images", title="CK+"
     )
-    found = _Found()
+    found = reading.Found()
     sequences = _sequences(source, found)
     if options.sequences == "emotion":
         sequences = [sequence for sequence in sequences if sequence.emotion >= 0]
@@ -173,7 +163,7 @@ def read(source: Path, options: Options) -> Delivery:
         emotions=EMOTIONS,
         inputs=found.inputs,
         left_out=found.left_out,
-        notes=[f"{n} × {note}" if n > 1 else note for note, n in sorted(found.notes.items())],
+        notes=found.told(),
         root=source,
     )
     return with_aus(delivery, OPENGRAPHAU_AUS if options.aus == "opengraphau" else ())
@@ -216,7 +206,7 @@ def _labels(sequence: _Sequence, frames_of: str, aus: Sequence[str]) -> dict[str
     }
 
 
-def _sequences(source: Path, found: _Found) -> list[_Sequence]:
+def _sequences(source: Path, found: reading.Found) -> list[_Sequence]:
     images, coding, emotion = (
         _top(source, name) for name in ("cohn-kanade-images", "FACS", "Emotion")
     )
@@ -241,9 +231,7 @@ def _sequences(source: Path, found: _Found) -> list[_Sequence]:
         try:
             sequence = _sequence(source, (images, coding, emotion), subject, name, there, found)
         except UserError as error:
-            found.first_error = found.first_error or error
-            where = reading.relative(source, images / subject / name)
-            found.left_out.append(LeftOut(where, None, f"unreadable labels: {error}"))
+            found.damaged(reading.relative(source, images / subject / name), error)
             continue
         if sequence is not None:
             sequences.append(sequence)
@@ -253,7 +241,9 @@ def _sequences(source: Path, found: _Found) -> list[_Sequence]:
     return sequences
 
 
-def _sequence(source, tops, subject: str, name: str, there, found: _Found) -> _Sequence | None:
+def _sequence(
+    source, tops, subject: str, name: str, there, found: reading.Found
+) -> _Sequence | None:
     """None where nobody labelled it."""
     images, coding, emotion = tops
     coded = _one_file(coding / subject / name)
@@ -331,7 +321,7 @@ def _top(source: Path, name: str) -> Path | None:
 
 
 def _landmarks(
-    source: Path, places: Sequence[tuple[_Sequence, int]], found: _Found
+    source: Path, places: Sequence[tuple[_Sequence, int]], found: reading.Found
 ) -> np.ndarray | None:
     """float32 T×68×2 in our pixels, NaN where a picture has none."""
     top = _top(source, "Landmarks")

@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 
 from jaxfacs import facs
+from jaxfacs.data import splits
 from jaxfacs.data.builders import reading
 from jaxfacs.data.delivery import (
     Builder,
@@ -325,8 +326,7 @@ def _split_of(protocol: str) -> dict[str, str] | None:
         return None
     if protocol == "opengraphau":
         return {s: split for split, people in OPENGRAPHAU.items() for s in people}
-    tested = TESTED[protocol]
-    return {s: "test" if part == tested else "train" for part in PARTS for s in PARTS[part]}
+    return splits.part_tested(PARTS, TESTED[protocol])
 
 
 # fold -> frames of its test people, and those in which each of the 8 AUs is present (intensity 2 or

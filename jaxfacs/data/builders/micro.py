@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.data.builders import reading
-from jaxfacs.data.delivery import Film, LeftOut, Pictures, Recording
+from jaxfacs.data.delivery import Delivery, Film, LeftOut, Pictures, Recording
 from jaxfacs.errors import UserError
 from jaxfacs.facs.notation import split_label
 
@@ -174,6 +175,33 @@ class Sheet:
             expression = replace(expression, apex=None)
         self.expressions.append(expression)
 
+    def add_row(
+        self,
+        folder: Path,
+        source: Path,
+        spans: Sequence[str],
+        *,
+        row: tuple[str, int],
+        **fields: Any,
+    ) -> None:
+        """Takes the expression of a sheet's row.
+
+        Args:
+          folder: of its pictures.
+          source: the delivery.
+          spans: the cells of onset, apex and offset.
+          row: the sheet's file and the row's number.
+          **fields: of the `Expression`: name, subject, cell, emotion, attributes.
+        """
+        path = reading.relative(source, folder)
+        onset, apex, offset = map(frame_number, spans)
+        if onset is None or offset is None:
+            self.leave(path, "unreadable labels: no onset or offset", row)
+            return
+        times = {"onset": onset, "apex": apex, "offset": offset}
+        told = Expression(place=folder, file=row[0], line=row[1], **times, **fields)
+        self.add(told, path=path)
+
     def leave(self, path: str, reason: str, row: Expression | tuple[str, int | None]) -> None:
         """Lists a row that cannot be used."""
         file, line = (row.file, row.line) if isinstance(row, Expression) else row
@@ -205,6 +233,34 @@ def frame_number(text: str, *, least: int = 0) -> int | None:
     except (ValueError, OverflowError):
         return None
     return number if least <= number < 1 << 31 else None
+
+
+def delivery(
+    source: Path,
+    sheet: Sheet,
+    *,
+    fps: float,
+    around: int,
+    protocol: str,
+    test_subject: str,
+    **fields: Any,
+) -> Delivery:
+    """The delivery of what a coding sheet gathered.
+
+    Args:
+      source: the delivery.
+      sheet: its expressions.
+      fps: frames a second.
+      around, protocol, test_subject: the options of that name.
+      **fields: of the `Delivery`: emotions, attributes, inputs, faces.
+    """
+    sheet.named_once(source)
+    aus = aus_of(e.cell for e in sheet.expressions)
+    dealt = split_of(protocol, test_subject, sheet.expressions)
+    found = recordings(source, sheet.expressions, aus, fps=fps, around=around, split_of=dealt)
+    return Delivery(
+        found, aus=aus, left_out=sheet.left_out, notes=sheet.notes, root=source, **fields
+    )
 
 
 def recordings(

@@ -17,7 +17,7 @@ beginning of NAME, whichever is there; no public reader needs it, so the notes s
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -108,37 +108,25 @@ class _Shot:
     frames: int
 
 
-@dataclass(eq=False)
-class _Found:
-    """What is noticed while the files are read."""
-
-    inputs: list[Path] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    notes: Counter = field(default_factory=Counter)
-    first_error: UserError | None = None
-
-
 def read(source: Path, options: Options) -> Delivery:
     """The delivery in `source`; see the module for what is expected."""
     source = reading.require_folders(
         source, "Sessions/*/session.xml", "*/session.xml", "*/Sessions/*/session.xml", title="MMI"
     )
-    found = _Found()
+    found = reading.Found()
     shots: list[_Shot] = []
     for folder in _folders(source):
         try:
             shots += _session(source, folder, options, found)
         except UserError as error:
-            found.first_error = found.first_error or error
-            where = reading.relative(source, folder)
-            found.left_out.append(LeftOut(where, None, f"unreadable labels: {error}"))
+            found.damaged(reading.relative(source, folder), error)
     for path in sorted(source.rglob("*-oao_aucs.xml")):
         if not (beside := path.with_name("session.xml")).is_file():
             found.left_out.append(LeftOut(reading.relative(source, beside), None, "missing"))
     if not shots:
         raise found.first_error or UserError(
             f"{source} has no labelled {options.media} of view {options.views}"
-            + "".join(f"; {note}" for note in _told(found))
+            + "".join(f"; {note}" for note in found.told())
         )
     aus = mmi_coding.columns([action for shot in shots for action in shot.actions or ()])
     split_of = _split_of(options, {shot.subject for shot in shots})
@@ -154,14 +142,10 @@ def read(source: Path, options: Options) -> Delivery:
         emotions=EMOTIONS,
         inputs=found.inputs,
         left_out=found.left_out,
-        notes=_told(found),
+        notes=found.told(),
         root=source,
     )
     return with_aus(delivery, BOCKLISCH if options.aus == "bocklisch" else ())
-
-
-def _told(found: _Found) -> list[str]:
-    return [f"{count} × {note}" for note, count in sorted(found.notes.items())]
 
 
 def _folders(source: Path) -> list[Path]:
@@ -174,7 +158,7 @@ def _folders(source: Path) -> list[Path]:
     return list(found.values())
 
 
-def _session(source: Path, folder: Path, options: Options, found: _Found) -> list[_Shot]:
+def _session(source: Path, folder: Path, options: Options, found: reading.Found) -> list[_Shot]:
     """The shots of one session that are wanted and labelled."""
     written = elements(folder / "session.xml")
     found.inputs.append(folder / "session.xml")
@@ -233,7 +217,7 @@ def _coding(
     written: Sequence[tuple[str, dict]],
     *,
     alone: bool,
-    found: _Found,
+    found: reading.Found,
 ) -> Path | None:
     """The file with the AUs of a shot; with times, where there are both."""
     there = {path.name.lower(): path for path in sorted(folder.glob("*.xml"))}

@@ -3,12 +3,14 @@
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from jaxfacs.data.delivery import Pictures, Pixels, Recording
+from jaxfacs.data.delivery import LeftOut, Pictures, Pixels, Recording
 from jaxfacs.errors import UserError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -16,6 +18,31 @@ FILMS = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg")
 MAX_TEXT_BYTES = 1 << 30  # EmotioNet's lists of 950,000 rows are under 200 MB
 LONGEST_FILM = 1 << 20  # frames: eleven hours
 BATCH = 256  # stills a recording: little memory, and work for every process
+
+
+@dataclass(eq=False)
+class Found:
+    """What is noticed while label files are read.
+
+    Attributes:
+      inputs, left_out: as in `Delivery`.
+      notes: how often each was to be made.
+      first_error: of a file that was left out; raised where nothing else is left.
+    """
+
+    inputs: list[Path] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    first_error: UserError | None = None
+
+    def damaged(self, path: str, error: UserError) -> None:
+        """Lists a recording whose labels cannot be read."""
+        self.first_error = self.first_error or error
+        self.left_out.append(LeftOut(path, None, f"unreadable labels: {error}"))
+
+    def told(self) -> list[str]:
+        """The notes, for `Delivery.notes`."""
+        return [f"{n} × {note}" if n > 1 else note for note, n in sorted(self.notes.items())]
 
 
 def require_folders(source: Path, *names: str, title: str) -> Path:

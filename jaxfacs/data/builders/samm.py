@@ -71,21 +71,16 @@ def read(source: Path, options: Options) -> Delivery:
     book = micro.workbook(source, pattern, title="SAMM")
     sheet = micro.Sheet()
     (_read_long if long else _read_clips)(source, book, options, sheet)
-    sheet.named_once(source)
-    aus = micro.aus_of(e.cell for e in sheet.expressions)
-    split_of = micro.split_of(options.protocol, options.test_subject, sheet.expressions)
-    recordings = micro.recordings(
-        source, sheet.expressions, aus, fps=FPS, around=options.around, split_of=split_of
-    )
-    return Delivery(
-        recordings,
-        aus=aus,
+    return micro.delivery(
+        source,
+        sheet,
+        fps=FPS,
+        around=options.around,
+        protocol=options.protocol,
+        test_subject=options.test_subject,
         emotions=() if long else CLASSES[options.emotions],
         attributes=("micro",) if long else ("micro", "objective_class"),
         inputs=(book,),
-        left_out=sheet.left_out,
-        notes=sheet.notes,
-        root=source,
     )
 
 
@@ -110,28 +105,16 @@ def _read_clips(source: Path, book: Path, options: Options, sheet: micro.Sheet) 
             emotion = micro.MEGC_2019[emotion]
         classes = CLASSES[options.emotions]
         unknown |= {emotion} - set(classes)
-        onset, apex, offset = (
-            micro.frame_number(told[name]) for name in ("Onset Frame", "Apex Frame", "Offset Frame")
-        )
-        path = reading.relative(source, folder)
-        if onset is None or offset is None:
-            sheet.leave(path, "unreadable labels: no onset or offset", (book.name, line))
-            continue
-        sheet.add(
-            micro.Expression(
-                name=clip,
-                subject=subject,
-                place=folder,
-                onset=onset,
-                apex=apex,
-                offset=offset,
-                cell=micro.Cell.parse(told["Action Units"]),
-                emotion=classes.index(emotion) if emotion in classes else -1,
-                attributes=(1.0, _class(told["Objective Classes"])),
-                file=book.name,
-                line=line,
-            ),
-            path=path,
+        sheet.add_row(
+            folder,
+            source,
+            [told[name] for name in ("Onset Frame", "Apex Frame", "Offset Frame")],
+            row=(book.name, line),
+            name=clip,
+            subject=subject,
+            cell=micro.Cell.parse(told["Action Units"]),
+            emotion=classes.index(emotion) if emotion in classes else -1,
+            attributes=(1.0, _class(told["Objective Classes"])),
         )
     if unknown:
         sheet.notes.append(f"emotions that are none of SAMM's, unknown: {', '.join(unknown)}")

@@ -92,23 +92,16 @@ def read(source: Path, options: Options) -> Delivery:
             ),
             path=path,
         )
-    split_of = micro.split_of(options.protocol, options.test_subject, sheet.expressions)
-    recordings = micro.recordings(
+    return micro.delivery(
         source,
-        sheet.expressions,
-        (),
+        sheet,
         fps=FPS[options.camera],
         around=options.around,
-        split_of=split_of,
-    )
-    return Delivery(
-        recordings,
+        protocol=options.protocol,
+        test_subject=options.test_subject,
         emotions=EMOTIONS,
         attributes=("micro",),
         inputs=inputs,
-        left_out=sheet.left_out,
-        notes=sheet.notes,
-        root=source,
         faces=("whole",) if options.pictures == "cropped" else (),
     )
 
