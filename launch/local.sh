@@ -32,6 +32,7 @@ mkdir -p "$workdir/logs" || usage "cannot make $workdir/logs"
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 [[ -x $python ]] || python=python3
+. "$root/launch/gpu.env"
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 gpus=()
 command -v nvidia-smi >/dev/null && mapfile -t gpus < <(nvidia-smi --query-gpu=index --format=csv,noheader)
