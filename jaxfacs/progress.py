@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -13,7 +13,12 @@ PLAIN_INTERVAL_S = 10.0  # without a terminal (logs, CI): one line in ten second
 
 
 def track(
-    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "it"
+    items: Iterable[T],
+    *,
+    label: str,
+    total: int | None = None,
+    unit: str = "it",
+    amount: Callable[[T], int] = lambda _: 1,
 ) -> Iterator[T]:
     """Yields `items` and shows rate and time left on stderr.
 
@@ -21,18 +26,22 @@ def track(
       items: what is worked through; `len(items)` is used where `total` is not given.
       label: what is done, as a verb and its object ("rendering clips").
       total: how many there are, if that is known.
-      unit: what one item is ("clip", "frame").
+      unit: what is counted ("clip", "frame").
+      amount: how many units an item stands for.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=label, total=total, unit=unit, dynamic_ncols=True)
+        with tqdm(desc=label, total=total, unit=unit, dynamic_ncols=True) as bar:
+            for item in items:
+                yield item
+                bar.update(amount(item))
         return
     start = last = time.monotonic()
     done = 0
     for item in items:
         yield item
-        done += 1
+        done += amount(item)
         now = time.monotonic()
         if now - last >= PLAIN_INTERVAL_S:
             last = now

@@ -179,10 +179,16 @@ def build_shards(
     if len(wanted) < len(shards):
         print(f"going on: {len(shards) - len(wanted)} of {len(shards)} shards are there already")
     with contextlib.closing(_work(cutter, recordings, workers, few)) as work:
-        cuts = track(work, label="building", total=len(recordings), unit="recording")
+        pairs = track(
+            zip(recordings, work, strict=True),
+            label="building",
+            total=sum(len(recording.frames) for recording in recordings),
+            unit="frame",
+            amount=lambda pair: len(pair[0].frames),
+        )
         for shard in wanted:
-            build_shard(folder, shard, info, (next(cuts) for _ in shard.recordings))
-        next(cuts, None)  # lets the progress say that it is done
+            build_shard(folder, shard, info, (next(pairs)[1] for _ in shard.recordings))
+        next(pairs, None)  # lets the progress say that it is done
 
 
 def _work(
