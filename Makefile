@@ -6,13 +6,22 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test lint format bench lock clean
+.PHONY: demo test test-slurm test-launch lint format bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py $(DEMO_ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(TEST_ARGS)
+
+# Two nodes of SLURM on this machine; also part of `make test` where SLURM is installed.
+test-slurm: $(STAMP)
+	$(BIN)/python -m pytest -n 0 -rs tests/slurm $(TEST_ARGS)
+
+# And what `make test` leaves out: the manifest against Kubernetes' schema, the image's steps.
+test-launch: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'kubernetes-validate>=1.34,<2'
+	JAXFACS_TEST_IMAGE=1 $(BIN)/python -m pytest -n 0 -rs tests/launch tests/slurm $(TEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
