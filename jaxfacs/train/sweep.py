@@ -186,14 +186,14 @@ def plan(request: Request, prog: str) -> list[Planned]:
     fields = grouped(request.fields, base)
     if seeds > 1 and {"seed", "data.seed"} & fields.keys():
         raise UserError("--seeds and --seed or --data.seed are given; --seeds sets both by itself")
-    for name, values in fields.items():  # each by itself first: an error names the value
-        for words in values:
-            _parsed(base, [f"--{name}", *words], prog)
     count = len(folds) * seeds
     for values in fields.values():
         count *= len(values)
     if count > MAX_RUNS:
         raise UserError(f"these are {count} runs; give fewer values, at most {MAX_RUNS} runs")
+    for name, values in fields.items():  # each by itself first: an error names the value
+        for words in values:
+            _parsed(base, [f"--{name}", *words], prog)
 
     runs: list[Planned] = []
     swept = [name for name, values in fields.items() if len(values) > 1]
@@ -323,11 +323,11 @@ def _name(values: dict[str, str], fold: str, seed: int) -> str:
 
 
 def _plain(text: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-.") or "none"
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip(".") or "none"
     if len(plain) <= MAX_NAME:
         return plain
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
-    return f"{plain[7 - MAX_NAME :].strip('-.')}-{digest}"
+    return f"{plain[7 - MAX_NAME :].strip('.')}-{digest}"
 
 
 def _split(experiment: Experiment, wanted: str, known: dict[str, str]) -> str:

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,7 +31,10 @@ DONE = (FINISHED, DIVERGED)  # nothing is left to do
 DIVERGED_CODE, STOPPED_CODE = 3, 75  # of `jaxfacs train`
 SOME_FAILED = 1
 LOG, CODE = "log.txt", "exit_code"  # in the folder of a run
-LOG_TAIL = 4096  # bytes in which the reason of a failure is looked for
+LOG_TAIL = 65_536  # bytes in which the reason of a failure is looked for
+PROMPT = "\n$ jaxfacs "  # before each command in a log
+ERROR_LINE = re.compile(r"(jaxfacs \w+: |[\w.]*(Error|Exception|Interrupt)\b)")
+MAX_REASON = 300  # characters
 POLL_S = 0.1
 
 
@@ -58,7 +63,7 @@ def outcome(out: Path, run: Planned) -> Outcome:
     if code == DIVERGED_CODE:
         return Outcome(DIVERGED)
     if code not in (None, 0, STOPPED_CODE):
-        return Outcome(FAILED, why=f"exit code {code}: {last_line(workdir / LOG)}")
+        return Outcome(FAILED, why=f"exit code {code}: {reason(workdir / LOG)}")
     return Outcome(STOPPED if (workdir / "config.json").exists() else WAITING)
 
 
@@ -198,6 +203,7 @@ def _in_this_process(work: _Work, todo: Sequence[Planned]) -> bool:
 
 
 def _call(words: list[str], run: Planned, workdir: Path, log: IO[str]) -> int:
+    print(f"{PROMPT}{shlex.join(words)}", file=log, flush=True)
     try:
         if words[0] == "train":
             return command.train(words[1:], "jaxfacs train")
@@ -272,6 +278,7 @@ def _start(
     workdir = out / run.name
     _begin(workdir)
     with (workdir / LOG).open("a") as log:
+        print(f"{PROMPT}{shlex.join(words)}", file=log, flush=True)
         return subprocess.Popen(
             program(words),
             stdout=log,
@@ -343,16 +350,18 @@ def _code(workdir: Path) -> int | None:
         return None
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that says anything, "" if there is none."""
+def reason(path: Path) -> str:
+    """Why the last command of a log failed, in a line; "" if it says nothing."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - LOG_TAIL, 0))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    lines = [line.strip() for line in text.rpartition(PROMPT)[2].splitlines()[1:] if line.strip()]
+    # What JAX and Orbax print after an exception is not the reason.
+    errors = [line for line in lines if ERROR_LINE.match(line)]
+    return (errors or lines or [""])[-1][:MAX_REASON]
 
 
 def _tell(text: str) -> None:

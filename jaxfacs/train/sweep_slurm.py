@@ -36,7 +36,10 @@ IFS=$'\\t' read -r name train evaluate < <(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p
 workdir={out}/$name
 mkdir -p "$workdir" && rm -f "$workdir/{code}" || exit 2
 trap : TERM
-step() {{ srun bash -c "trap : TERM; $1" >>"$workdir/{log}" 2>&1; }}
+step() {{
+  printf '\n$ %s\n' "$1" >>"$workdir/{log}"
+  srun bash -c "trap : TERM; $1" >>"$workdir/{log}" 2>&1
+}}
 
 step "$train" && step "$evaluate"
 code=$?
