@@ -114,7 +114,7 @@ def main(
       clip: frames and size, as 16x112x112; "": as the config or the network's card says.
       accumulate: micro-batches a step; 0: as the config says.
       dtype: float32 or bfloat16; "": as the config says.
-      statistics: of BatchNorm, global or device; "": as the config says.
+      statistics: of BatchNorm: global, device or synchronised; "": as the config says.
       smoke: the config's shrunk form.
       hlo: a file into which the compiled program is written.
     """
@@ -192,6 +192,14 @@ def changed(
     """The experiment with what the command line says instead; a batch that divides."""
     from jaxfacs.bench.timing import parse_clip
 
+    for name, value, known in (
+        ("statistics", statistics, ("", "global", "device", "synchronised")),
+        ("dtype", dtype, ("", "float32", "bfloat16")),
+    ):
+        if value not in known:
+            raise UserError(f"--{name} {value} is none of {', '.join(known[1:])}")
+    if min(batch, accumulate) < 0:
+        raise UserError("--batch and --accumulate are counts; give 0 or more")
     accumulate = accumulate or experiment.accumulate
     each = devices * accumulate
     # A count is about the program, not the batch: a config's is rounded up to one that divides.

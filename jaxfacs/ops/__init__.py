@@ -1,6 +1,11 @@
 """Numerics that XLA does badly by itself: depthwise 3D convolution, the stem, BatchNorm."""
 
-from jaxfacs.ops.batch_norm import batch_norm_inference, batch_norm_train
+from jaxfacs.ops.batch_norm import (
+    batch_norm_inference,
+    batch_norm_train,
+    shared_batch,
+    shared_mean,
+)
 from jaxfacs.ops.conv import conv3d, pointwise_conv3d, pointwise_norm
 from jaxfacs.ops.depthwise import depthwise_conv3d
 from jaxfacs.ops.farneback import farneback, farneback_clip
@@ -14,4 +19,6 @@ __all__ = [
     "farneback_clip",
     "pointwise_conv3d",
     "pointwise_norm",
+    "shared_batch",
+    "shared_mean",
 ]

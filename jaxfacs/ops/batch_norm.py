@@ -1,7 +1,10 @@
 """BatchNorm with its activation, forward and backward in few passes over memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,29 @@ from jax import lax
 Activation = Literal["none", "relu", "relu6"]
 
 _ACTIVATIONS = {"none": lambda u: u, "relu": jax.nn.relu, "relu6": jax.nn.relu6}
+
+
+_AXES: ContextVar[tuple[str, ...]] = ContextVar("axes of the devices that share a batch")
+
+
+@contextmanager
+def shared_batch(axes: tuple[str, ...]) -> Iterator[None]:
+    """While this is traced, inside shard_map, statistics are those of the rows of all devices.
+
+    Args:
+      axes: of the mesh. What is a gradient of a parameter stays that of a device's own rows.
+    """
+    token = _AXES.set(axes)
+    try:
+        yield
+    finally:
+        _AXES.reset(token)
+
+
+def shared_mean(x: Any) -> Any:
+    """The mean over the devices that share a batch; `x` itself where one has all of it."""
+    axes = _AXES.get(())
+    return lax.pmean(x, axes) if axes else x
 
 
 def activate(u: jax.Array, activation: Activation) -> jax.Array:
@@ -76,9 +102,9 @@ def _batch_norm(x, scale, bias, activation, eps) -> tuple[jax.Array, jax.Array, 
 
 def _forward(x, scale, bias, activation, eps):
     axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes, dtype=jnp.float32)
+    mean = shared_mean(jnp.mean(x, axes, dtype=jnp.float32))
     centred = x.astype(jnp.float32) - along_channels(mean, x.ndim)
-    var = jnp.mean(jnp.square(centred), axes)
+    var = shared_mean(jnp.mean(jnp.square(centred), axes))
     inverse = lax.rsqrt(var + eps)
     gain = along_channels(scale * inverse, x.ndim)
     y = activate(centred * gain + along_channels(bias, x.ndim), activation)
@@ -97,8 +123,8 @@ def _backward(activation, eps, residuals, cotangents):
     g = masked(cotangents[0].astype(jnp.float32), u, activation)
     dbias = jnp.sum(g, axes)
     dscale = jnp.sum(g * centred, axes) * inverse
-    level = along_channels(dbias / count, x.ndim)
-    slope = along_channels(inverse * dscale / count, x.ndim)
+    level, slope = shared_mean((dbias / count, inverse * dscale / count))
+    level, slope = along_channels(level, x.ndim), along_channels(slope, x.ndim)
     dx = gain * (g - level - centred * slope)
     return dx.astype(x.dtype), dscale, dbias
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxfacs.ops.batch_norm import Activation, activate, along_channels, masked
+from jaxfacs.ops.batch_norm import Activation, activate, along_channels, masked, shared_mean
 from jaxfacs.ops.depthwise import DIMENSIONS, Stride, out_sizes
 
 FEW_CHANNELS = 4  # a picture's, with one to spare
@@ -86,11 +86,11 @@ def _pointwise_norm(x, w, scale, bias, activation, eps) -> tuple[jax.Array, jax.
 
 def _pointwise_norm_fwd(x, w, scale, bias, activation, eps):
     w32 = w.astype(jnp.float32)
-    x_mean = jnp.mean(x, tuple(range(x.ndim - 1)), dtype=jnp.float32)
+    x_mean = shared_mean(jnp.mean(x, tuple(range(x.ndim - 1)), dtype=jnp.float32))
     centred = (x.astype(jnp.float32) - along_channels(x_mean, x.ndim)).astype(x.dtype)
     z = _product(_rows(centred), w)
     # Not from Cov(x), though it would save this pass: w' Cov(x) w cancels where x is correlated.
-    var = jnp.mean(jnp.square(z), axis=0)
+    var = shared_mean(jnp.mean(jnp.square(z), axis=0))
     inverse = lax.rsqrt(var + eps)
     u = z * (scale * inverse)[None] + bias[None]
     y = activate(u, activation).astype(x.dtype)
@@ -107,17 +107,18 @@ def _pointwise_norm_bwd(activation, eps, residuals, cotangents):
     gain = scale * inverse
     g = _rows(masked(cotangents[0], y, activation))
     products = _rows_product(rows, g)
-    covariance = _rows_product(rows, rows) / count
+    covariance = _rows_product(rows, rows)
     dbias = jnp.sum(g, axis=0, dtype=jnp.float32)
     dscale = inverse * jnp.sum(w32 * products, axis=0)
+    level, slope = shared_mean((dbias / count, inverse * dscale / count))
     # With zhat = centred W inverse: dz = gain (g - dbias/N - zhat dscale/N), dW = centred' dz and
     # dx = dz W', each multiplied out so that only g is wide.
-    dw = gain[None] * (products - (covariance @ w32) * (inverse * dscale)[None])
-    correction = (w32 * (gain * inverse * dscale / count)[None]) @ w32.T
+    dw = gain[None] * (products - (covariance @ w32) * slope[None])
+    correction = (w32 * (gain * slope)[None]) @ w32.T
     dx = (
         _product(g, (w32 * gain[None]).T.astype(g.dtype))
         - _product(rows, correction.astype(rows.dtype))
-        - (w32 @ (gain * dbias / count))[None]
+        - (w32 @ (gain * level))[None]
     )
     return dx.astype(centred.dtype).reshape(centred.shape), dw.astype(w.dtype), dscale, dbias
 

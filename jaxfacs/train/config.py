@@ -167,10 +167,13 @@ class MeshConfig:
     batch_per_device: int = 0
     """clips of each device in one batch; `data.batch_size` is then this times the devices; 0: the
     global size is what is given"""
-    statistics: Literal["global", "device"] = "global"
-    """of BatchNorm: over the whole (micro-)batch, or of each device over its own rows, as in
-    PyTorch's DistributedDataParallel. With `device` each device runs the network by itself: nothing
-    is sent but the gradients, once a step however many micro-batches there are"""
+    statistics: Literal["global", "device", "synchronised"] = "global"
+    """of BatchNorm. `global`: the compiler splits one step over the devices, so statistics are
+    those of the whole (micro-)batch. Otherwise each device runs the network by itself, with dropout
+    of its own, and gradients are added up once a step however many micro-batches there are, as in
+    PyTorch's DistributedDataParallel: with statistics of its own rows (`device`), or of all
+    (`synchronised`; of layers that this package has). Losses that are no sums over clips (ccc)
+    then are those of a device's rows"""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from jaxfacs import models
+from jaxfacs import models, ops
 from jaxfacs.errors import UserError
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import optim, terms
@@ -70,7 +70,7 @@ def train_step(
     """
     key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
     whole_batch = partial(_gradients, plan, experiment, facts)
-    if experiment.mesh.statistics == "device":
+    if experiment.mesh.statistics != "global":
         rows, axes = meshes.batch_sharding(plan.mesh).spec, plan.mesh.axis_names
         whole_batch = jax.shard_map(
             partial(whole_batch, axes=axes),
@@ -202,6 +202,7 @@ def _gradients(
     With `axes` each device of those of the mesh has its own rows, and adds up with the others at
     the end alone; its dropout is its own.
     """
+    shared = axes if experiment.mesh.statistics == "synchronised" else ()
     key = jax.random.fold_in(key, jax.lax.axis_index(axes)) if axes else key
     parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
     weights = _term_weights(plan, experiment, facts, params, stats, parts, axes)
@@ -216,9 +217,10 @@ def _gradients(
     def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
         grads, stats, means = carry
         index, part = numbered
-        (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
-            params, stats, part, jax.random.fold_in(key, index)
-        )
+        with ops.shared_batch(shared):
+            (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
+                params, stats, part, jax.random.fold_in(key, index)
+            )
         return (_add(grads, part_grads), stats, _add(means, part_means)), None
 
     zeros = (_zeros(params), stats, _zeros(weights))

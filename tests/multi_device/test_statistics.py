@@ -65,9 +65,56 @@ print(json.dumps({
 """
 
 
-def test_each_device_by_itself_is_as_one_device_with_as_many_micro_batches():
+# The operations whose statistics can be shared, on four devices and on one that has all rows.
+SYNCHRONISED = """
+import json
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import PartitionSpec as P
+from jaxfacs import ops
+from jaxfacs.train import mesh as meshes
+
+mesh = meshes.create()
+rng = np.random.default_rng(0)
+forms = (8, 2, 3, 3, 4), (4, 12), (12,), (12,), (8, 2, 3, 3, 12)
+x, w, scale, bias, pull = (rng.standard_normal(form, np.float32) for form in forms)
+x += 3.0
+
+def plain(x, w, scale, bias):
+    return ops.batch_norm_train(jnp.tensordot(x, w, 1), scale, bias, "relu6")
+
+def fused(x, w, scale, bias):
+    return ops.pointwise_norm(x, w, scale, bias, "relu6")
+
+def gradients(function, axes):
+    def run(x, w, scale, bias, pull):
+        with ops.shared_batch(axes):
+            (y, mean, var), back = jax.vjp(function, x, w, scale, bias)
+            dx, *rest = back((pull, jnp.zeros_like(mean), jnp.zeros_like(var)))
+        return (y, dx), (mean, var), jax.lax.psum(rest, axes) if axes else rest
+    return run
+
+def apart(left, right):
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+for function in (plain, fused):
+    rows = P("data")
+    shared = jax.shard_map(
+        gradients(function, ("data",)), mesh=mesh, in_specs=(rows, P(), P(), P(), rows),
+        out_specs=((rows, rows), P(), P()), check_vma=False)
+    own = jax.shard_map(
+        lambda *given: gradients(function, ())(*given)[0], mesh=mesh,
+        in_specs=(rows, P(), P(), P(), rows), out_specs=rows, check_vma=False)
+    whole = jax.device_get(jax.jit(gradients(function, ()))(x, w, scale, bias, pull))
+    found = jax.device_get(jax.jit(shared)(x, w, scale, bias, pull))
+    alone = jax.device_get(jax.jit(own)(x, w, scale, bias, pull))
+    print(json.dumps([apart(found, whole), apart(alone, whole[0])]))
+"""
+
+
+def ran(script: str) -> list:
     finished = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         env=tiny.environment(4),
         capture_output=True,
         text=True,
@@ -75,7 +122,16 @@ def test_each_device_by_itself_is_as_one_device_with_as_many_micro_batches():
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    found = json.loads(finished.stdout)
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+def test_synchronised_statistics_and_gradients_are_those_of_the_whole_batch():
+    for synchronised, alone in ran(SYNCHRONISED):
+        assert synchronised < 1e-5 < 0.1 < alone
+
+
+def test_each_device_by_itself_is_as_one_device_with_as_many_micro_batches():
+    (found,) = ran(SCRIPT)
     assert found["params"] < 1e-6 and found["loss"] < 1e-6
     assert found["moved"] > 1e-4  # statistics of the whole batch are others
     assert found["nodes"] < 1e-6 and found["nodes_stats"] < 1e-6

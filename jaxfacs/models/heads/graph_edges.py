@@ -82,10 +82,10 @@ class EdgeFeatures(nnx.Module):
         bn = self.bn
         mean_E, var_E = bn.mean[...], bn.var[...]
         if train:
-            mean_E = jnp.mean(z_BCE, axis=(0, 1))
+            mean_E = ops.shared_mean(jnp.mean(z_BCE, axis=(0, 1)))
             var_E = jnp.mean(jnp.square(z_BCE - mean_E[None, None]), axis=(0, 1))
             rest_BNNDD = attention_BNNDD - p_BNND[:, :, :, None]
-            var_E = var_E + _mean_square(rest_BNNDD, y_BNDC).reshape(-1)
+            var_E = ops.shared_mean(var_E + _mean_square(rest_BNNDD, y_BNDC).reshape(-1))
             bn.update(mean_E, var_E)
         y = ops.batch_norm_inference(z_BCE, bn.scale[...], bn.bias[...], mean_E, var_E)
         return jnp.moveaxis(y, 2, 1)
