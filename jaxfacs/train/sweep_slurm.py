@@ -44,11 +44,17 @@ step() {{
 step "$train" && step "$evaluate"
 code=$?
 echo "$code" >"$workdir/{code}"
-# 0 done, 2 bad input, 3 diverged: again would be the same. All else goes on where it was.
+# 0 done, 2 bad input, 3 diverged: again would be the same. All else goes on where it was, unless
+# somebody cancelled it: then it no longer counts as running.
+task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 case $code in
   0 | 2 | 3) ;;
-  *) ((${{SLURM_RESTART_COUNT:-0}} < {restarts})) &&
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" ;;
+  *)
+    if ((${{SLURM_RESTART_COUNT:-0}} < {restarts})) &&
+      [[ $(squeue --noheader --format=%T --jobs="$task") == RUNNING ]]; then
+      scontrol requeue "$task"
+    fi
+    ;;
 esac
 exit "$code"
 """

@@ -546,6 +546,7 @@ def test_every_number_of_a_report_has_the_name_of_the_metrics_file():
 
 STUBS = {
     "srun": 'exec "$@"',
+    "squeue": "echo ${STATE:-RUNNING}",
     "scontrol": 'echo "$@" >>"$STUBS/requeued"',
     "jaxfacs": 'echo "$@" >>"$STUBS/called"; echo "said $1"; [ "$1" != train ] || exit ${CODE:-0}',
 }
@@ -587,6 +588,7 @@ def test_the_array_runs_its_lines_and_asks_to_be_run_again(config_path, tmp_path
         lines = found.read_text().splitlines() if found.exists() else []
         assert lines == ["requeue 7_0"] * requeued
     assert task(0, CODE="75", SLURM_RESTART_COUNT="50") == 75
+    assert task(0, CODE="75", STATE="COMPLETING") == 75  # it was cancelled
     assert len((stubs / "requeued").read_text().splitlines()) == 2
 
 
