@@ -35,13 +35,13 @@ class Traffic:
 
     @property
     def once(self) -> int:
-        """Bytes reduced once a step."""
-        return sum(each.bytes for each in self.found if _reduces(each) and each.times == 1)
+        """Bytes reduced once a step, four for each number whatever it is sent as."""
+        return sum(_wide(each) for each in self.found if _reduces(each) and each.times == 1)
 
     @property
     def repeated(self) -> int:
-        """Bytes reduced in loops, in one turn of each."""
-        return sum(each.bytes for each in self.found if _reduces(each) and each.times > 1)
+        """The same of what is reduced in loops, in one turn of each."""
+        return sum(_wide(each) for each in self.found if _reduces(each) and each.times > 1)
 
     @property
     def total(self) -> int:
@@ -274,6 +274,10 @@ def table(traffic: Traffic) -> Sequence[str]:
 
 def _reduces(each: Collective) -> bool:
     return each.kind in ("all-reduce", "reduce-scatter")
+
+
+def _wide(each: Collective) -> int:
+    return 4 * sum(count for _, count in each.arrays)
 
 
 def _size(count: int) -> str:

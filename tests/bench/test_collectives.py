@@ -113,7 +113,7 @@ def traffic(*found: Collective, accumulate: int = 1, split: bool = False) -> Tra
         (traffic(reduced(10), reduced(1000, times=4), accumulate=4), "in every micro-batch"),
         (traffic(reduced(500)), "would drift apart"),
         (traffic(reduced(3000)), "more than once a step"),
-        (traffic(reduced(1000), reduced(9, kind="bf16")), "9 numbers are added up in 16 bits"),
+        (traffic(reduced(991), reduced(9, kind="bf16")), "9 numbers are added up in 16 bits"),
         (
             traffic(reduced(1000), Collective("x", "all-reduce", (("f32", 1),), 1, known=False)),
             "unknown length",
