@@ -103,12 +103,15 @@ def run_all(
             if done:
                 _tell(f"{done} of {len(planned)} runs are done already")
             work = _Work(out, len(planned), done, smoke=smoke, metric=metric)
-            stopped = _in_this_process(work, todo) if not jobs else _in_jobs(work, todo, jobs, lock)
+            if jobs:
+                _in_jobs(work, todo, jobs, lock)
+            else:
+                _in_this_process(work, todo)
     except OSError as error:
         raise UserError(
             f"cannot write to --out {out} ({error.strerror or error}); give a folder you may write"
         ) from error
-    if stopped:
+    if work.stopped:
         _tell("stopped; the same command goes on")
         return STOPPED_CODE
     return SOME_FAILED if work.failed else 0
@@ -142,6 +145,7 @@ class _Work:
     smoke: bool
     metric: str
     failed: int = 0
+    stopped: bool = False
     began: float = field(default_factory=time.monotonic)
     here: int = 0
 
@@ -154,10 +158,11 @@ class _Work:
         with replacing(workdir / CODE) as path:
             path.write_text(f"{code}\n")
         if code == STOPPED_CODE:
+            self.stopped = True
             return _tell(f"{run.name}: stopped after saving")
         self.done, self.here = self.done + 1, self.here + 1
         found = outcome(self.out, run)
-        self.failed += found.state == FAILED
+        self.failed += found.state not in DONE
         told = {
             FINISHED: "finished",
             DIVERGED: "diverged: too many steps were not finite",
@@ -187,7 +192,7 @@ def commands(out: Path, run: Planned, *, smoke: bool) -> list[list[str]]:
     ]
 
 
-def _in_this_process(work: _Work, todo: Sequence[Planned]) -> bool:
+def _in_this_process(work: _Work, todo: Sequence[Planned]) -> None:
     for run in todo:
         workdir = work.out / run.name
         _begin(workdir)
@@ -197,9 +202,8 @@ def _in_this_process(work: _Work, todo: Sequence[Planned]) -> bool:
             for words in work.commands(run):
                 code = code or _call(words, run, workdir, log)
         work.ended(run, code)
-        if code == STOPPED_CODE:
-            return True
-    return False
+        if work.stopped:
+            return
 
 
 def _call(words: list[str], run: Planned, workdir: Path, log: IO[str]) -> int:
@@ -227,8 +231,8 @@ class _Job:
     told: int = 0  # signals
 
 
-def _in_jobs(work: _Work, todo: Sequence[Planned], jobs: int, lock: IO[str]) -> bool:
-    """Each command a process with its output in the run's log; returns whether it was stopped."""
+def _in_jobs(work: _Work, todo: Sequence[Planned], jobs: int, lock: IO[str]) -> None:
+    """Each command a process with its output in the run's log; signals are handed to them."""
     waiting, free = list(todo), list(range(jobs))
     active: list[_Job] = []
     asked: list[int] = []
@@ -269,7 +273,7 @@ def _in_jobs(work: _Work, todo: Sequence[Planned], jobs: int, lock: IO[str]) -> 
             job.process.terminate()
         for number, handler in before.items():
             signal.signal(number, handler)
-    return bool(asked)
+    work.stopped |= bool(asked)
 
 
 def _start(

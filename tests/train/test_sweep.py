@@ -385,19 +385,19 @@ def test_several_processes_and_one_that_fails(config_path, tmp_path, child, caps
     assert "$ jaxfacs train " in log and "$ jaxfacs evaluate " in log
 
 
-def test_a_sweep_whose_runs_are_still_at_work_is_refused(config_path, tmp_path):
+def test_a_sweep_whose_runs_are_still_at_work_is_refused(config_path, tmp_path, child):
+    child(60)
     out = tmp_path / "out"
     out.mkdir()
-    with sweep_jobs.locked(out) as lock:  # a run that outlives its sweep holds what it inherited
-        orphan = subprocess.Popen(
-            [sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()]
-        )
+    (run,) = planned(config_path)
+    with sweep_jobs.locked(out) as lock:
+        outlives = sweep_jobs._start(out, run, ["train"], 0, 1, lock)
     try:
-        runs = planned(config_path)
         with pytest.raises(sweep_jobs.UserError, match="is still at work in"):
-            sweep_jobs.run_all(out, runs, jobs=1, smoke=False)
+            sweep_jobs.run_all(out, [run], jobs=1, smoke=False)
     finally:
-        orphan.communicate(b"\n")
+        outlives.kill()
+        outlives.wait()
     with sweep_jobs.locked(out):
         pass
 
