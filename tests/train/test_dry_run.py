@@ -46,20 +46,24 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(config_path, capsys, words)
 
 @pytest.mark.multi_device
 def test_devices_that_are_not_here_get_their_share(config_path, tmp_path):
-    """The kernel's 16 columns lie on four devices, the other parameters on each."""
+    """The kernel's 16 columns lie on the two devices of a node, the other parameters on each."""
     text = config_path.read_text().replace(
-        "steps=60,", 'steps=60, mesh=MeshConfig(fsdp=(("stem/kernel", (None, "data")),)),'
+        "steps=60,", 'steps=60, mesh=MeshConfig(fsdp=(("stem/kernel", (None, "device")),)),'
     )
     split = tmp_path / "split_config.py"
     split.write_text(text)
-    run = tiny.run("train", split, "--compile-for", "4", "--accumulate", "2", timeout=120)
+    words = "--compile-for 4 --mesh.nodes 2 --mesh.batch-per-device 6 --accumulate 2".split()
+    run = tiny.run("train", split, *words, timeout=120)
     assert run.returncode == 0, run.stderr
     assert "4 simulated CPU devices" in run.stdout
-    assert "2 a device, as 2 micro-batches of 1" in run.stdout
-    held = (48 * 16 / 4 + 16) * 4
+    assert "mesh       node 2, device 2" in run.stdout
+    assert "batch      24 clips" in run.stdout
+    assert "6 a device, as 2 micro-batches of 3" in run.stdout
+    assert "0.9 steps an epoch" in run.stdout  # 22 clips
+    held = (48 * 16 / 2 + 16) * 4
     assert re.search(
-        rf"^stem +784 +3.136 kB +{held:.4g} B  over data, replicated", run.stdout, re.M
-    )
+        rf"^stem +784 +3.136 kB +{held / 1000:.4g} kB  over device, replicated", run.stdout, re.M
+    ), run.stdout
 
 
 @pytest.mark.multi_device
