@@ -36,6 +36,7 @@ PROMPT = "\n$ jaxfacs "  # before each command in a log
 ERROR_LINE = re.compile(r"(jaxfacs \w+: |[\w.]*(Error|Exception|Interrupt)\b)")
 MAX_REASON = 300  # characters
 POLL_S = 0.1
+CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,8 @@ def commands(out: Path, run: Planned, *, smoke: bool) -> list[list[str]]:
 
 
 def _in_this_process(work: _Work, todo: Sequence[Planned]) -> None:
+    # Else the first run would take its own folder, for all.
+    os.environ.setdefault(CACHE, str(work.out.absolute() / "compiled"))
     for run in todo:
         workdir = work.out / run.name
         _begin(workdir)
@@ -309,7 +312,7 @@ def environment(out: Path, slot: int, jobs: int) -> dict[str, str]:
     With at least as many GPUs as jobs each has its own; otherwise those of one GPU share its
     memory, of which JAX would take three quarters for each process.
     """
-    found = {"JAX_COMPILATION_CACHE_DIR": str(out.absolute() / "compiled"), **os.environ}
+    found = {CACHE: str(out.absolute() / "compiled"), **os.environ}
     gpus = _gpus()
     if jobs > 1 and gpus:
         mine = gpus[slot::jobs] if len(gpus) >= jobs else [gpus[slot % len(gpus)]]
