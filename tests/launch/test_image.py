@@ -46,6 +46,7 @@ def test_steps_run_in_order_and_the_first_failure_ends_them(tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 100 s alone, 430 s beside three busy processes on two cores
 @pytest.mark.skipif(
     "JAXFACS_TEST_IMAGE" not in os.environ,
     reason="installs everything anew, in minutes and over the network: make test-launch",
