@@ -9,7 +9,7 @@ import jax
 
 from jaxfacs.data.mixture import open_data
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train import setup, stored_flow
+from jaxfacs.train import optim, setup, stored_flow
 from jaxfacs.train.compiled import Devices, compile_step, mesh_for
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.labels import network_aus
@@ -74,13 +74,19 @@ def _where(experiment: Experiment, mesh: Any, devices: Devices | None) -> Iterat
 
 
 def _how_long(experiment: Experiment, clips: int) -> Iterator[str]:
-    """Steps, epochs and images."""
+    """Steps, epochs and images, and the rate that the batch gives."""
     data, steps = experiment.data, experiment.steps
     epoch = clips / data.batch_size
     drawn = steps * data.batch_size
     yield (
         f"length     {clips} training clips, {epoch:.1f} steps an epoch; {steps} steps are "
         f"{steps / epoch:.1f} epochs, {drawn} clips, {drawn * data.frames} images"
+    )
+    given, peak = experiment.optim, optim.scaled(experiment.optim, data.batch_size).learning_rate
+    rule = f" ({given.scaling} from {given.learning_rate:g} at batch {given.base_batch})"
+    yield (
+        f"optimiser  {given.name}, learning rate {peak:g}{rule * (given.scaling != 'none')}, "
+        f"{given.schedule} after {given.warmup_steps} steps of warm-up"
     )
 
 

@@ -21,6 +21,7 @@ PARAMETERS = 48 * 16 + 16 + 2 * 16 + 16 * 3 + 3  # of tests/train/tiny_model.py,
 def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(config_path, tmp_path, capsys):
     workdir = tmp_path / "run"
     arguments = ["train", str(config_path), "--dry-run", "--workdir", str(workdir)]
+    arguments += ["--optim.scaling", "linear", "--optim.base-batch", "4"]
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert not workdir.exists()
@@ -28,6 +29,7 @@ def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(config_path, tm
     # 22 clips in batches of 8; 60 steps of 8 clips of 4 frames
     assert "22 training clips, 2.8 steps an epoch; 60 steps are 21.8 epochs, 480 clips" in said
     assert "1920 images" in said
+    assert "adamw, learning rate 0.02 (linear from 0.01 at batch 4), cosine after 0 steps" in said
     assert re.search(rf"^all +{PARAMETERS} +{PARAMETERS * 4 / 1000:.4g} kB", said, re.M), said
     arguments_kb = float(re.search(r"^arguments +([\d.]+) kB", said, re.M)[1])
     # parameters, two moments and an average; beside them statistics and the batch
