@@ -92,6 +92,8 @@ def elsewhere(arguments: Sequence[str], devices: Devices, *, timeout_s: float | 
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(1 if devices.kind else devices.count),
         "XLA_FLAGS": flags.strip(),
+        # XLA's alarms of slow compilation are no news to who asked for one.
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
     }
     sys.stdout.flush()
     command = [sys.executable, "-m", "jaxfacs", *arguments]
