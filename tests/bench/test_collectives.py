@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 import tiny
 
-from jaxfacs.bench.collectives import Traffic
+from jaxfacs.bench.collectives import Traffic, changed, experiment_of
 from jaxfacs.bench.hlo import Collective, bits, collectives
+from jaxfacs.errors import UserError
 
 GROUPS = "replica_groups={{0,1,2,3}}, to_apply=%add"
 
@@ -208,5 +209,22 @@ def test_the_command_prints_a_table_and_a_verdict(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "over 2 simulated CPU devices" in run.stdout
     assert "as it should be: gradients are reduced once a step" in run.stdout
-    unknown = tiny.run("bench", "collectives", "--what", "nothing_3d", timeout=120)
-    assert unknown.returncode == 2 and "neither a config file nor a network" in unknown.stderr
+
+
+def test_what_cannot_be_compiled_is_named():
+    with pytest.raises(
+        UserError, match="neither a config file nor a network; networks: .*resnet50"
+    ):
+        experiment_of("nothing_3d")
+    experiment = experiment_of("mobilenet3d_v2")
+    usual = dict(devices=2, batch=0, clip="", accumulate=0, dtype="", statistics="")
+    for wrong, words in (
+        ({"clip": "4x32x16"}, "not square"),
+        ({"statistics": "local"}, "none of global, device, synchronised"),
+        ({"dtype": "float64"}, "none of float32, bfloat16"),
+        ({"batch": -1}, "give 0 or more"),
+    ):
+        with pytest.raises(UserError, match=words):
+            changed(experiment, **{**usual, **wrong})
+    # Two clips a device and micro-batch where nothing else is said.
+    assert changed(experiment, **{**usual, "accumulate": 3}).data.batch_size == 12
