@@ -117,14 +117,15 @@ def write(out: Path, config: str, planned: Sequence[Planned], *, metric: str) ->
     groups = grouped(planned, flats)
     key = chosen.removeprefix("mean_")
     key = key if metric and key in PER_AU else "f1"
-    rows = table(groups, chosen, key)
+    aus = _aus(outcomes)
+    rows = table(groups, chosen, key, aus)
     unit = " (%)" if is_share(chosen) else ""
     said = _best(groups, planned[0])
     undone = _undone(planned, outcomes)
     page = [
         f"# Sweep of {config}",
         "",
-        *_said(planned, outcomes, groups, chosen + unit, key),
+        *_said(planned, outcomes, chosen + unit, key if aus else ""),
         "",
         *runs.aligned(rows),
         "",
@@ -134,8 +135,8 @@ def write(out: Path, config: str, planned: Sequence[Planned], *, metric: str) ->
     swept = list(groups[0].values)
     measured = [group for group in groups if group.per_seed(chosen)]
     try:
-        _text(out / "table.csv", _csv(_numbers(groups, chosen, key)))
-        _text(out / "runs.csv", _csv(_run_rows(planned, outcomes, flats, chosen, key)))
+        _text(out / "table.csv", _csv(_numbers(groups, chosen, key, aus)))
+        _text(out / "runs.csv", _csv(_run_rows(planned, outcomes, flats, chosen, key, aus)))
         begun = [log for log in logs if log.rows]
         if begun:
             runs.draw(out / "curves.png", begun, runs.choose_metric(begun, ""))
@@ -187,9 +188,8 @@ def is_share(metric: str) -> bool:
     return base.removeprefix("mean_").partition("_AU")[0] in SHARES or base in SHARES
 
 
-def table(groups: Sequence[Group], metric: str, key: str) -> list[list[str]]:
+def table(groups: Sequence[Group], metric: str, key: str, aus: Sequence[str]) -> list[list[str]]:
     """Rows of cells, headings first: swept fields, `key` of each AU and their mean, metric, n."""
-    aus = _aus(groups, key)
     percent = is_share(metric)
     heads = [*runs.headings(list(groups[0].values)).values(), *(f"AU{au}" for au in aus)]
     rows = [[*heads, *(["Avg."] if aus else []), metric + (" (%)" if percent else ""), "n"]]
@@ -206,9 +206,8 @@ def table(groups: Sequence[Group], metric: str, key: str) -> list[list[str]]:
     return rows
 
 
-def _numbers(groups: Sequence[Group], metric: str, key: str) -> list[list[Any]]:
+def _numbers(groups: Sequence[Group], metric: str, key: str, aus: Sequence[str]) -> list[list[Any]]:
     """table.csv: full numbers, shares between 0 and 1."""
-    aus = _aus(groups, key)
     heads = [*groups[0].values, *(f"{key}_AU{au}" for au in aus), *([f"{key}_avg"] if aus else [])]
     rows: list[list[Any]] = [[*heads, metric, "ci95", "n", "seeds", VALIDATION]]
     for group in groups:
@@ -237,12 +236,10 @@ def _run_rows(
     flats: Sequence[Flat],
     metric: str,
     key: str,
+    aus: Sequence[str],
 ) -> list[list[Any]]:
     """runs.csv: each run by itself."""
-    aus = sorted(
-        {name for flat in flats for name in flat if name.startswith(f"{key}_AU")}, key=_by_au
-    )
-    names = list(dict.fromkeys([metric, VALIDATION, *aus]))
+    names = list(dict.fromkeys([metric, VALIDATION, *(f"{key}_AU{au}" for au in aus)]))
     rows: list[list[Any]] = [
         ["run", *planned[0].values, "fold", "seed", "state", "split", "step", *names]
     ]
@@ -256,7 +253,6 @@ def _run_rows(
 def _said(
     planned: Sequence[Planned],
     outcomes: Sequence[Outcome],
-    groups: Sequence[Group],
     metric: str,
     key: str,
 ) -> list[str]:
@@ -272,7 +268,7 @@ def _said(
         + (f"mean over folds {', '.join(folds)}, then " if folds else "")
         + "mean ± 95 % confidence interval (Student's t) over n seeds; none for one seed",
     ]
-    if _aus(groups, key):
+    if key:
         over = "folds, then seeds" if folds else "seeds"
         lines.append(f"- AU columns: {key} in percent, mean over {over}; Avg. is their mean")
     return lines + [f"- thresholds: {said}" for said in sorted(tuned)]
@@ -321,17 +317,9 @@ def _metric(wanted: str, run: Planned, flats: Sequence[Flat]) -> str:
     return wanted or next((name for name in usual if name in measured), usual[0])
 
 
-def _aus(groups: Sequence[Group], key: str) -> list[str]:
-    """AUs that any report tells of, in the order of their numbers."""
-    names = {
-        name.removeprefix(f"{key}_AU")
-        for group in groups
-        for folds in group.seeds.values()
-        for flat in folds.values()
-        for name in flat
-        if name.startswith(f"{key}_AU")
-    }
-    return sorted(names, key=_by_au)
+def _aus(outcomes: Sequence[Outcome]) -> list[str]:
+    """The AUs of all reports in the order of their numbers, also those that were never there."""
+    return sorted({row["au"] for f in outcomes for row in f.report.get("per_au", ())}, key=_by_au)
 
 
 def _by_au(label: str) -> tuple[int, str]:

@@ -472,6 +472,14 @@ def test_seeds_and_folds_in_the_table_as_by_hand(folds_config, tmp_path, stand_i
     assert len(rows_of(tmp_path / "runs.csv")) == 12
 
 
+def test_an_au_that_was_never_there_keeps_its_column(config_path, tmp_path, stand_in, capsys):
+    stand_in(reports={"seed=0": {"1": 0.8, "12": None, "25": 0.6}})
+    assert cli.main(["sweep", str(config_path), "--out", str(tmp_path), "--jobs", "0"]) == 0
+    assert "| 80.0 | –    | 60.0 | 70.0 |" in capsys.readouterr().out
+    (row,) = rows_of(tmp_path / "table.csv")
+    assert row["f1_AU12"] == "" and float(row["f1_avg"]) == pytest.approx(0.7)
+
+
 def test_the_best_is_chosen_on_validation(config_path, tmp_path, stand_in, capsys):
     high, low = dict.fromkeys(tiny.AUS, 0.9), dict.fromkeys(tiny.AUS, 0.2)
     reports = {
