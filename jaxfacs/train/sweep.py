@@ -75,7 +75,7 @@ class Request:
 
     def number(self, option: str, default: int, least: int) -> int:
         text = self.own.get(option, [str(default)])[0]
-        if not text.isdigit() or int(text) < least:
+        if not text.isdecimal() or int(text) < least:
             raise UserError(f"{option} is '{text}'; give a number from {least} up")
         return int(text)
 

@@ -79,13 +79,15 @@ def _map(figure, groups: Sequence[Group], metric: str) -> None:
     axis = {name: _ordered([group.values[name] for group in groups]) for name in names}
     rows, columns = axis[names[0]], axis[names[1]]
     scale = 100 if is_share(metric) else 1
+    digits = 1 if scale == 100 else 3
     shade = [[math.nan] * len(columns) for _ in rows]
     texts: dict[tuple[int, int], str] = {}
     for group in groups:
         r, c = rows.index(group.values[names[0]]), columns.index(group.values[names[1]])
         mean, half = interval(group.per_seed(metric))
         shade[r][c] = scale * mean
-        texts[r, c] = f"{scale * mean:.3g}" + ("" if half is None else f"\n± {scale * half:.2g}")
+        texts[r, c] = f"{scale * mean:.{digits}f}"
+        texts[r, c] += "" if half is None else f"\n± {scale * half:.{digits}f}"
     width, height = CELL_INCHES * len(columns) + 2.2, CELL_INCHES * len(rows) + 1.2
     figure.set_size_inches(max(width, 4), max(height, 3))
     axes = figure.subplots()

@@ -512,6 +512,39 @@ def test_more_fields_than_two_have_a_table_and_no_plot(config_path, tmp_path, st
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        ["--optim.name", "adam", "sgd"],
+        ["--model.width", "1", "2", "3", "--optim.name", "sgd", "adam"],
+    ],
+)
+def test_words_have_plots_too_and_holes_are_left(config_path, tmp_path, stand_in, fields):
+    """And a combination that failed leaves a hole in the map."""
+    stand_in(codes={"width=2.0_name=adam_seed=0": 3, "width=2.0_name=adam_seed=1": 3})
+    words = ["sweep", str(config_path), "--out", str(tmp_path), "--jobs", "0", "--seeds", "2"]
+    assert cli.main([*words, *fields]) == 0
+    assert (tmp_path / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_map_has_each_number_in_its_place():
+    from matplotlib.figure import Figure
+
+    def group(rate, size, *values):
+        seeds = {seed: {"": {"mean_f1": value}} for seed, value in enumerate(values)}
+        return sweep_table.Group({"optim.rate": rate, "data.size": size}, 2, seeds)
+
+    groups = [group("0.1", "64", 0.5), group("0.01", "64", 0.4), group("0.1", "8", 0.2, 0.4)]
+    figure = Figure()
+    sweep_plot._map(figure, groups, "mean_f1")
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["0.01", "0.1"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["8", "64"]
+    texts = {t.get_position(): t.get_text() for t in axes.texts}
+    # t(0.975, 1) = 12.7062 and s = 0.141421: 12.7062 * 0.141421 / sqrt(2) = 1.27062.
+    assert texts == {(1, 1): "50.0", (1, 0): "40.0", (0, 1): "30.0\n± 127.1"}
+
+
+@pytest.mark.parametrize(
     ("values", "is_geometric"),
     [
         ((32, 64, 128), True),
