@@ -1,5 +1,5 @@
-"""`jaxfacs sweep`: a real one in small; plans, failures, stops and the array with a training that is
-a stand-in, so that numbers are known and nothing waits for a compiler."""
+"""`jaxfacs sweep`: a real one in small; plans, failures, stops and the array with a stand-in for
+training, so that nothing waits for a compiler."""
 
 import functools
 import json
