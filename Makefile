@@ -12,9 +12,9 @@ demo: $(STAMP)
 	$(BIN)/python tools/demo.py $(DEMO_ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/slurm $(TEST_ARGS)
 
-# Two nodes of SLURM on this machine; also part of `make test` where SLURM is installed.
+# Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
 test-slurm: $(STAMP)
 	$(BIN)/python -m pytest -n 0 -rs tests/slurm $(TEST_ARGS)
 

@@ -22,7 +22,9 @@ def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> N
     if path.exists():
         try:
             old = json.loads(path.read_text())
-            changes = configs.differences(old["experiment"], manifest["experiment"])
+            # Through the classes: a field that a later version added has its default in an old run.
+            before = configs.to_json(configs.from_json(old["experiment"]))
+            changes = configs.differences(before, manifest["experiment"])
             changes += configs.differences(_origin(old), _origin(manifest))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); give another --workdir") from error

@@ -1,6 +1,7 @@
 """Experiments to JSON and back, what may change on resume, and config files that are not right."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,21 @@ def test_the_configs_that_come_along_are_right(path, smoke):
     experiment = configs.check(configs.load(path, smoke=smoke))
     assert configs.from_json(configs.to_json(experiment)) == experiment
     assert f"jaxfacs train configs/{path.name}" in path.read_text().split('"""')[1]
+
+
+def test_a_run_from_before_a_field_existed_goes_on(tmp_path):
+    from jaxfacs.train import workdir
+
+    manifest = {
+        "experiment": configs.to_json(RICH), "aus": ["1"], "emotions": [],
+        "data": {"digest": "d"},
+    }  # fmt: skip
+    older = json.loads(json.dumps(manifest))
+    del older["experiment"]["data"]["require_face"]  # has its default in RICH
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    workdir.claim(tmp_path, manifest, accept_changes=False)
+    assert json.loads((tmp_path / "config.json").read_text()) == manifest
+    older["experiment"]["steps"] = RICH.steps + 1
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    with pytest.raises(UserError, match=f"steps: {RICH.steps + 1} -> {RICH.steps}"):
+        workdir.claim(tmp_path, manifest, accept_changes=False)
