@@ -102,19 +102,19 @@ def plan(
     shards: list[Shard] = []
     for split in writer.SPLITS:
         group: list[Recording] = []
-        size = number = 0.0
+        size, number = 0.0, 0
         for recording in recordings:
             if split_of[recording.name] != split:
                 continue
             length = len(recording.frames) * frame_bytes
             # Nearest to the aim: a recording is never cut, as neighbours are needed for flow.
             if group and size + length / 2 > shard_bytes:
-                shards.append(Shard(split, int(number), group))
+                shards.append(Shard(split, number, group))
                 group, size, number = [], 0.0, number + 1
             group.append(recording)
             size += length
         if group:
-            shards.append(Shard(split, int(number), group))
+            shards.append(Shard(split, number, group))
     return shards
 
 

@@ -245,12 +245,14 @@ class Part:
       rows: (frames, subject, emotion, frames with a found face) of each clip.
       raw_bytes: of its records.
       histogram_A6: frames of each intensity 0–5.
+      sha256: of the file, once it was saved or loaded; reading it again takes as long as copying.
     """
 
     def __init__(self, path: Path, info: SetInfo):
         self.path, self._info, self._writer = path, info, None
         self.rows: list[tuple[int, str, int, int]] = []
         self.raw_bytes = 0
+        self.sha256 = ""
         self._occurrence: list[np.ndarray] = []
         self.histogram_A6 = np.zeros((len(info.aus), 6), np.int64)
 
@@ -285,6 +287,7 @@ class Part:
 
     def save(self, path: Path, **more: Any) -> None:
         """Keeps what is known of a closed part beside it, for a build that goes on later."""
+        self.sha256 = sha256_of(self.path) if self.rows else ""
         lengths, subjects, emotions, found = zip(*self.rows, strict=True) if self.rows else [()] * 4
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(
@@ -296,7 +299,7 @@ class Part:
                 occurrence_FA=self.occurrence_FA,
                 histogram_A6=self.histogram_A6,
                 raw_bytes=np.int64(self.raw_bytes),
-                sha256=np.array(sha256_of(self.path) if self.rows else ""),
+                sha256=np.array(self.sha256),
                 **more,
             )
 
@@ -311,6 +314,7 @@ class Part:
         columns = [saved[name].tolist() for name in names]
         part.rows = list(zip(*columns, strict=True))
         part.raw_bytes = int(saved["raw_bytes"])
+        part.sha256 = wanted
         part._occurrence = [saved["occurrence_FA"]]
         part.histogram_A6 = saved["histogram_A6"]
         return part
@@ -397,7 +401,7 @@ def _name_shards(
         final = f"{info.name}-{name}.array_record-{i:05d}-of-{len(parts):05d}"
         os.rename(part.path, folder / final)
         size = (folder / final).stat().st_size
-        sha256 = sha256_of(folder / final)
+        sha256 = part.sha256 or sha256_of(folder / final)
         rows.append({"file": final, "clips": len(part.rows), "bytes": size, "sha256": sha256})
     return rows
 

@@ -62,6 +62,19 @@ def missing() -> list[str]:
     return [tool for tool in TOOLS if find(tool) is None]
 
 
+def marks() -> list:
+    """Of a test module that needs a SLURM: one at a time, and skipped, saying so, without it."""
+    import pytest
+
+    lacking = missing()
+    reason = f"no {', '.join(lacking)} here: apt-get install slurmctld slurmd slurm-client munge"
+    return [
+        pytest.mark.slow,
+        pytest.mark.xdist_group("slurm"),
+        pytest.mark.skipif(bool(lacking), reason=reason),
+    ]
+
+
 class Cluster:
     """Started by `start`, ended by `stop`; ends only the processes that it started."""
 

@@ -15,15 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 import tiny
 
-missing = slurm_cluster.missing()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("slurm"),
-    pytest.mark.skipif(
-        bool(missing),
-        reason=f"no {', '.join(missing)} here: apt-get install slurmctld slurmd slurm-client munge",
-    ),
-]
+pytestmark = slurm_cluster.marks()
 SCRIPT = str(tiny.REPOSITORY / "launch" / "slurm.sbatch")
 
 # In place of Python: says what it was given, then does as it is told.

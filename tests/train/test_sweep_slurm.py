@@ -13,15 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 import slurm_cluster
 
-missing = slurm_cluster.missing()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("slurm"),
-    pytest.mark.skipif(
-        bool(missing),
-        reason=f"no {', '.join(missing)} here: apt-get install slurmctld slurmd slurm-client munge",
-    ),
-]
+pytestmark = slurm_cluster.marks()
 
 # In place of the package: the first run trains until it is told to stop, all else ends at once.
 STUB = """\

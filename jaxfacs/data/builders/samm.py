@@ -117,7 +117,9 @@ def _read_clips(source: Path, book: Path, options: Options, sheet: micro.Sheet) 
             attributes=(1.0, _class(told["Objective Classes"])),
         )
     if unknown:
-        sheet.notes.append(f"emotions that are none of SAMM's, unknown: {', '.join(unknown)}")
+        sheet.notes.append(
+            f"emotions that are none of SAMM's, unknown: {', '.join(sorted(unknown))}"
+        )
 
 
 _COLUMNS = (
