@@ -4,15 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
+FAULTS := tests/faults tests/train/test_resume.py tests/train/test_checkpoint.py tests/runtime tests/multi_device
 JOBS ?= 2
 
-.PHONY: demo test test-slurm test-launch lint format bench lock clean
+.PHONY: demo test test-faults test-slurm test-launch lint format bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py $(DEMO_ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/slurm $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/slurm -m "not long" $(TEST_ARGS)
+
+# Every fault that a long run meets, for real; `make test` has the short form.
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(FAULTS) $(TEST_ARGS)
 
 # Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
 test-slurm: $(STAMP)

@@ -158,6 +158,8 @@ class DataConfig:
         whom nobody knows stands for itself.
       threads: that decode and transform, in each process; each prepares one batch at a time.
       workers: extra processes that do so; 0 is best unless many cores wait on Python.
+      max_damaged: how many different damaged records a process goes on without: each is named on
+        stderr, and its clips take part with all labels unknown and weight 0.
       seed: of order and augmentation.
     """
 
@@ -182,13 +184,14 @@ class DataConfig:
     balance_subjects: float = 0.0
     threads: int = 4
     workers: int = 0
+    max_damaged: int = 0
     seed: int = 0
 
     def __post_init__(self):
         for name in ("frames", "stride", "size", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("temporal_jitter", "workers", "seed"):
+        for name in ("temporal_jitter", "workers", "seed", "max_damaged"):
             if getattr(self, name) < 0:
                 raise UserError(f"data.{name} must not be negative: {getattr(self, name)}")
         if min(self.strides, default=1) < 1:

@@ -1,9 +1,10 @@
 """Batches: batch i is a pure function of (seed, i), whatever the processes, workers and restarts.
 
-The chain is `order → random_map → [start·B + process :: count] → batch` (grain). Nothing in it has
-a state: to resume is to build it again at a step. The slice comes after the random part, because
-that part is keyed by the place in the global order. Only the order inside a batch depends on the
-number of processes.
+The chain is `order → random_map → this process's part of every batch → batch` (grain). Nothing in it
+has a state: to resume is to build it again at a step. The parts are taken after the random part,
+because that is keyed by the place in the global order. A part is a block, as devices hold blocks of
+a batch: so the whole batch, row by row, and with it every dropout mask, is the same on any number of
+processes.
 
 The order of one set is `range → shuffle → repeat`. Of several, each set has such an order of its
 own, and place i of the stream belongs to the k-th clip of one of them: a count, not a draw, so that
@@ -62,8 +63,8 @@ def train_batches(
     (place in `Mixture.emotions`, −1 unknown), `weight_B` float32 (the `loss_weight` of the set),
     `set_B` int32 (place in `Mixture.names`), `index_B` int64 (clip, as `Mixture.index` counts),
     `subject_B` int32 (place in `Mixture.persons`) and `start_B` int32 (first frame within the
-    record), with B = batch_size / process_count. Rows of process p are the rows p, p + count, … of
-    the batch.
+    record), with B = batch_size / process_count. Process p has the rows p·B to (p + 1)·B of the
+    batch.
 
     Raises:
       UserError: a folder or a record cannot be read (shard and record named), the batch does not
@@ -76,9 +77,8 @@ def train_batches(
     order = _order(config, rows.first_P, [records.share(member) for member in members])
     if config.balance or config.balance_subjects:
         order = order.random_map(_Rebalance.of(config, records))
-    dataset = order.random_map(rows.random)
-    first = start_step * config.batch_size + process_index
-    return _iterate(dataset[first::process_count], local, config)
+    dataset = order.random_map(rows.random)[start_step * config.batch_size :]
+    return _iterate(_Part(dataset, local, process_index, process_count), local, config)
 
 
 def evaluation_batches(
@@ -108,8 +108,8 @@ def evaluation_batches(
     ]
     windows += [(-1, 0)] * (-len(windows) % batch_size)
     rows = _Rows.of(records, config, split, index, training=False)
-    dataset = grain.MapDataset.source(windows[process_index::process_count]).map(rows.window)
-    return _iterate(dataset, local, config)
+    dataset = grain.MapDataset.source(windows).map(rows.window)
+    return _iterate(_Part(dataset, local, process_index, process_count), local, config)
 
 
 def _local_size(batch_size: int, process_index: int, process_count: int) -> int:
@@ -121,6 +121,23 @@ def _local_size(batch_size: int, process_index: int, process_count: int) -> int:
     if not 0 <= process_index < process_count:
         raise ValueError(f"process {process_index} of {process_count}")
     return batch_size // process_count
+
+
+class _Part(grain.MapDataset):
+    """A process's rows of every batch: a block of `local` out of each `count * local`."""
+
+    def __init__(self, rows: grain.MapDataset, local: int, process_index: int, process_count: int):
+        super().__init__(rows)
+        self._local, self._index, self._count = local, process_index, process_count
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._count
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, row = divmod(index, self._local)
+        return self._parent[(batch * self._count + self._index) * self._local + row]
 
 
 # key of one row -> key of a batch

@@ -138,6 +138,9 @@ class OptimConfig:
 class CheckpointConfig:
     every: int = 500
     """steps between two checkpoints: how much work may be lost"""
+    every_minutes: float = 30.0
+    """also so many minutes after the last one, by the clock of the first process, within
+    `log_every` steps; 0: by steps alone"""
     latest: int = 2
     """how many of the newest are kept"""
     best: int = 1
@@ -227,17 +230,27 @@ class Experiment:
     """steps whose metrics are averaged into one line"""
     max_skipped: int = 10
     """non-finite steps in a row after which the run gives up with exit code 3"""
+    spike_deviations: float = 0.0
+    """a step is skipped too if its loss or gradient norm lies more than so many standard deviations
+    above the mean of the last `spike_window` good steps (6 is usual); 0: never"""
+    spike_window: int = 128
     watchdog_s: float = 1800.0
     """seconds without a finished step after which stacks are printed and the process ends with
     exit code 4; 0: never"""
     profile: tuple[int, int] = (0, 0)
     """first and last step of a profiler trace, written to WORKDIR/profile; (0, 0): none"""
+    peak_tflops: float = 0.0
+    """what one device can do at `dtype`, which model FLOPs utilisation (MFU) is a share of; 0: from
+    a table of devices, and where that has no entry there is no MFU"""
+    wandb: str = ""
+    """project of Weights & Biases to which the metrics go as well (extra `wandb`); "": none"""
 
 
 # Fields that say how a run is watched and fed, not what it computes: they may change on resume.
 # (Records may move; that they are the same is checked by their digest.)
 _WATCHING = (
-    *("watchdog_s", "profile", "data.threads", "data.workers"),
+    *("watchdog_s", "profile", "data.threads", "data.workers", "peak_tflops", "wandb"),
+    *("checkpoint.every_minutes", "data.max_damaged"),
     *("data.source", "data.mixture.source", "data.allow_overlap", "mesh.nodes"),
 )
 

@@ -1,0 +1,110 @@
+"""Runs `jaxfacs` in a process in which a fault happens at a chosen moment.
+
+    python faulty.py WHEN:N:WHAT[+SECONDS] train CONFIG ...
+
+WHEN is a phase of `runtime.clock.Clock` ("compile", "data", "step", "evaluation", "checkpoint",
+"restore") at its N-th entry, "start" (the records are opened) or "born" (nothing is imported yet).
+WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour) or `raise`;
+after SECONDS, where these are given, in a thread, so that it meets what comes after. In a run of
+several processes it happens in that of JAXFACS_TEST_FAULTY (0).
+
+Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    fault, *arguments = sys.argv[1:]
+    when, number, what = fault.split(":")
+    chosen = os.environ.get("JAXFACS_TEST_FAULTY", "0")
+    if os.environ.get("JAXFACS_PROCESS_INDEX", "0") != chosen:
+        when = "never"
+    if when == "born":
+        happen(what)
+    from jaxfacs import cli
+    from jaxfacs.runtime import clock
+    from jaxfacs.train import setup
+
+    entries = 0
+
+    def met(name: str) -> None:
+        nonlocal entries
+        if name == when:
+            entries += 1
+            if entries == int(number):
+                happen(what)
+
+    enter, opened = clock.Clock.__call__, setup.open_data
+
+    def entered(self, phase):
+        met(phase)
+        return enter(self, phase)
+
+    def opening(config):
+        met("start")
+        return opened(config)
+
+    clock.Clock.__call__, setup.open_data = entered, opening
+    return cli.main(arguments)
+
+
+def happen(what: str) -> None:
+    deed, _, seconds = what.partition("+")
+    if seconds:
+        threading.Timer(float(seconds), do, (deed,)).start()
+    else:
+        do(deed)
+
+
+def do(deed: str) -> None:
+    if deed == "stall":
+        time.sleep(3600)
+    if deed == "raise":
+        raise RuntimeError("a fault of the tests")
+    os.kill(os.getpid(), {"term": signal.SIGTERM, "kill": signal.SIGKILL}[deed])
+
+
+def start(fault: str, *arguments: object, devices: int = 1, **environment: str) -> subprocess.Popen:
+    """A command of the package with a fault in it; "" is none."""
+    import tiny
+
+    head = [sys.executable, __file__, fault] if fault else [sys.executable, "-m", "jaxfacs"]
+    return subprocess.Popen(
+        [*head, *map(str, arguments)],
+        env=tiny.environment(devices, **environment),
+        cwd=tiny.REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
+    """(exit code as a shell says it, what it said)."""
+    try:
+        said = process.communicate(timeout=timeout)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said = process.communicate()[1]
+        raise AssertionError(f"it did not end in {timeout} s: {said}") from None
+    code = process.returncode
+    return (128 - code if code < 0 else code), said
+
+
+def assert_ends_as(straight: Path, workdir: Path, step: int = 60) -> None:
+    """The same bits in every array and the same lines of metrics as the run nobody disturbed."""
+    import tiny
+
+    assert tiny.digests(workdir, step) == tiny.digests(straight, step)
+    assert tiny.lines(workdir) == tiny.lines(straight)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
