@@ -1,10 +1,10 @@
 """Batches: batch i is a pure function of (seed, i), whatever the processes, workers and restarts.
 
-The chain is `order → random_map → this process's part of every batch → batch` (grain). Nothing in it
+The chain is `order → random_map → this process's part of each batch → batch` (grain). Nothing in it
 has a state: to resume is to build it again at a step. The parts are taken after the random part,
 because that is keyed by the place in the global order. A part is a block, as devices hold blocks of
-a batch: so the whole batch, row by row, and with it every dropout mask, is the same on any number of
-processes.
+a batch: so the whole batch, row by row, and with it every dropout mask, is the same on any number
+of processes.
 
 The order of one set is `range → shuffle → repeat`. Of several, each set has such an order of its
 own, and place i of the stream belongs to the k-th clip of one of them: a count, not a draw, so that
