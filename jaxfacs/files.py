@@ -1,17 +1,147 @@
-"""Writing files that are whole or not there."""
+"""Files, here or in object storage: where they lie, writing them whole, asking storage again."""
 
+import errno
 import os
-from collections.abc import Iterator
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+# What a network file system or a disk says when the same call may well succeed a little later.
+TRANSIENT = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EAGAIN", "EBUSY", "EINTR", "ENOBUFS", "ESTALE", "EREMOTEIO", "ETIMEDOUT"),
+        *("ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "ENOTCONN", "EPIPE", "ESHUTDOWN"),
+        *("ENETDOWN", "ENETRESET", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH"),
+    )
+    if hasattr(errno, name)
+)
+# Of the libraries that speak to object storage, which need not be installed.
+_LOST_CONNECTION = {
+    "aiohttp": {"ClientConnectionError", "ClientPayloadError"},
+    "botocore": {"HTTPClientError"},
+    "requests": {"ConnectionError", "Timeout"},
+}
+
+
+def place(where: str | os.PathLike) -> Path:
+    """A path on this machine, or in object storage where it begins with gs:// or s3://.
+
+    The latter is an `etils.epath.Path`: what this package asks of a path (`/`, `read_text`,
+    `write_text`, `exists`, `iterdir`, `mkdir`, `rename`, `unlink`) it answers as pathlib does.
+    """
+    text = os.fspath(where)
+    if not remote(text):
+        return Path(where)
+    from etils import epath
+
+    found: Any = epath.Path(text)
+    return found
+
+
+def remote(where: str | os.PathLike) -> bool:
+    """Whether it lies in object storage, which cannot append, rename at once, or lock."""
+    return os.fspath(where).startswith(("gs://", "s3://"))
+
+
+def retrying(
+    action: Callable[[], Answer],
+    *,
+    what: str,
+    attempts: int = 6,
+    first_s: float = 0.5,
+    most_s: float = 30.0,
+) -> Answer:
+    """What `action` returns, tried again while storage fails in a way that may pass.
+
+    The waits double from `first_s` to at most `most_s`, each shortened by chance by up to half, so
+    that many processes do not come back at once: 8 to 16 s in all by default. Each is told on
+    stderr. Raises the last error, and at once one that will not pass: no room, no permission, no
+    such file, a read-only file system.
+
+    Args:
+      action: may be run any number of times.
+      what: words for "…, tried again": "writing x.json".
+    """
+    wait_s = first_s
+    for attempt in range(2, attempts + 1):
+        try:
+            return action()
+        except Exception as error:
+            if not transient(error):
+                raise
+            shorter_s = wait_s * random.Random().uniform(0.5, 1.0)
+            print(
+                f"{what}: {one_line(error)}; tried again in {shorter_s:.1f} s "
+                f"(attempt {attempt} of {attempts})",
+                file=sys.stderr,
+                flush=True,
+            )
+        time.sleep(shorter_s)
+        wait_s = min(2 * wait_s, most_s)
+    return action()
+
+
+def transient(error: BaseException) -> bool:
+    """Whether storage failed in a way that may pass, by the error or what it was raised from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        code = error_number(seen)
+        if code is not None:
+            return code in TRANSIENT
+        if isinstance(seen, (ConnectionError, TimeoutError)) or _no_answer(seen):
+            return True
+        seen = seen.__cause__
+    return False
+
+
+def error_number(error: BaseException) -> int | None:
+    """The system's number of a failure (errno), also where TensorStore tells it in its words."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found.group(1)) if found else None
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error says, for a message to a person."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(text.split()) or type(error).__name__
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
+def _no_answer(error: BaseException) -> bool:
+    for kind in type(error).__mro__:
+        if kind.__name__ in _LOST_CONNECTION.get(kind.__module__.partition(".")[0], ()):
+            return True
+    response = getattr(error, "response", None)  # botocore's
+    answer = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    status = answer.get("HTTPStatusCode", getattr(error, "code", None))  # gcsfs has a code
+    if isinstance(status, int) and (status in (408, 429) or 500 <= status < 600):
+        return True
+    # TensorStore's errors are ValueErrors that begin with a status.
+    return isinstance(error, ValueError) and str(error).startswith(
+        ("UNAVAILABLE:", "DEADLINE_EXCEEDED:", "ABORTED:")
+    )
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`; what was written there becomes `path` at the end.
 
-    Whatever is raised inside removes it. The last suffix stays, because FFmpeg goes by it.
+    Whatever is raised inside removes it. The last suffix stays, because FFmpeg goes by it. In
+    object storage, where a file appears whole or not at all, the name is `path` itself.
     """
+    if remote(path):
+        yield path
+        return
     temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
         yield temporary
