@@ -1,38 +1,101 @@
-"""Where the time of a run went."""
+"""Where the time of a run went, and whether it is time for something."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+
+def _nothing(phase: str) -> None:
+    del phase
 
 
 class Clock:
     """Seconds per phase, summed over all processes that carried the run on so far.
 
-    The phases "start" (process start to first step, less restore and compile), "restore",
-    "compile", "data" (waiting for a batch), "step", "evaluation", "checkpoint" and "lost" (steps
-    done again after a kill) make up the wall time but for what the loop itself does.
+    The phases are "start" (opening records, making the network's state), "restore", "compile" (the
+    first step of a process), "data" (waiting for a batch), "step", "evaluation", "checkpoint",
+    "lost" (an estimate: steps that a killed process had done after its last checkpoint) and "other"
+    (what the loop itself does between them). Together they are the time that the processes of the
+    run lived, one after the other, from the first line of `setup.start` on: not the imports before
+    it, and not the time in which no process ran.
+
+    Args:
+      seconds: those of the processes before this one.
+      on_phase: told the name of every phase as it begins.
+      now: seconds of a clock that only goes forward.
     """
 
-    def __init__(self, seconds: dict[str, float] | None = None):
-        self.seconds = dict(seconds or {})
+    def __init__(
+        self,
+        seconds: Mapping[str, float] | None = None,
+        *,
+        on_phase: Callable[[str], None] = _nothing,
+        now: Callable[[], float] = time.perf_counter,
+    ):
+        self._before = dict(seconds or {})
+        self._here: dict[str, float] = {}
+        self._on_phase, self._now = on_phase, now
+        self._born = now()
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
+        self._on_phase(phase)
+        start = self._now()
         try:
             yield
         finally:
-            self.add(phase, time.perf_counter() - start)
+            self.add(phase, self._now() - start)
 
     def add(self, phase: str, seconds: float) -> None:
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        """Counts seconds of this process."""
+        self._here = _sum(self._here, {phase: seconds})
+
+    def carry(self, seconds: Mapping[str, float]) -> None:
+        """Counts seconds of the processes before this one."""
+        self._before = _sum(self._before, seconds)
+
+    def unmeasured(self) -> float:
+        """Seconds of this process that belong to no phase yet."""
+        return max(self._now() - self._born - sum(self._here.values()), 0.0)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Phase -> seconds; their sum is the time lived."""
+        return _sum(_sum(self._before, self._here), {"other": self.unmeasured()})
 
     def shares(self) -> dict[str, float]:
-        """Phase -> share of all that was measured."""
-        total = sum(self.seconds.values()) or 1.0
-        return {phase: seconds / total for phase, seconds in self.seconds.items()}
+        """Phase -> share of the time lived."""
+        seconds = self.seconds
+        total = sum(seconds.values()) or 1.0
+        return {phase: s / total for phase, s in seconds.items()}
+
+    def goodput(self) -> float:
+        """The share of the time lived that went into steps which count.
+
+        Steps done in vain, after the last checkpoint of a killed process, are in "lost" alone.
+        """
+        return self.shares().get("step", 0.0)
 
     def summary(self) -> str:
         """One line, largest first."""
+        shares = self.shares()
         rows = sorted(self.seconds.items(), key=lambda row: -row[1])
-        return ", ".join(f"{phase} {s:.1f} s ({self.shares()[phase]:.0%})" for phase, s in rows)
+        return ", ".join(f"{phase} {s:.1f} s ({shares[phase]:.0%})" for phase, s in rows)
+
+
+def _sum(left: Mapping[str, float], right: Mapping[str, float]) -> dict[str, float]:
+    return {**left, **{phase: left.get(phase, 0.0) + s for phase, s in right.items()}}
+
+
+class Interval:
+    """Whether `seconds` have passed since this was made or last restarted; 0: they never have."""
+
+    def __init__(self, seconds: float, *, now: Callable[[], float] = time.monotonic):
+        self._seconds, self._now = seconds, now
+        self.restart()
+
+    def restart(self) -> None:
+        self._since = self._now()
+
+    def passed(self) -> bool:
+        return self._seconds > 0 and self._now() - self._since >= self._seconds
