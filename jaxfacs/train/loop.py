@@ -112,7 +112,8 @@ def _read(this: Run, unread: tuple[int, dict[str, jax.Array]] | None) -> None:
     """Waits for a step's metrics and hands them to the meter; nothing is unread then."""
     if unread is not None:
         step, metrics = unread
-        this.meter.add(step, {k: float(v) for k, v in jax.device_get(metrics).items()})
+        found = jax.device_get(metrics)
+        this.meter.add(step, {k: v if v.ndim else float(v) for k, v in found.items()})
 
 
 def _evaluation_due(experiment: Experiment, step: int) -> bool:

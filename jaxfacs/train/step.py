@@ -12,8 +12,8 @@ from jax.sharding import PartitionSpec
 
 from jaxfacs import models, ops
 from jaxfacs.errors import UserError
+from jaxfacs.train import groups, optim, terms
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train import optim, terms
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.labels import Batch, answered_frames, labels_for
 from jaxfacs.train.state import Plan, State
@@ -67,6 +67,9 @@ def train_step(
     The batch may be cut into micro-batches whose sums are added before the one division, so that
     the gradient is that of the whole batch. BatchNorm sees each micro-batch by itself, and its
     running statistics move once for each.
+
+    Metrics are scalars, among them those of `groups.numbers`, and the (A,) arrays of
+    `terms.counts` over the batch, which is the whole one though its step be skipped.
     """
     key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
     whole_batch = partial(_gradients, plan, experiment, facts)
@@ -80,10 +83,10 @@ def train_step(
             # Checked, the gradient would be reduced where it arises: in every micro-batch.
             check_vma=False,
         )
-    grads, stats, means = whole_batch(state["params"], state["stats"], key, batch)
+    grads, stats, means, counts = whole_batch(state["params"], state["stats"], key, batch)
     if experiment.optim.sam_rho:  # statistics and losses stay those of the first pass
         uphill = optim.uphill(state["params"], grads, rho=experiment.optim.sam_rho)
-        grads, _, _ = whole_batch(uphill, state["stats"], key, batch)
+        grads, *_ = whole_batch(uphill, state["stats"], key, batch)
     total = terms.scaled(experiment.loss, means)
     grad_norm = optax.tree.norm(grads)
 
@@ -115,6 +118,13 @@ def train_step(
         "learning_rate": plan.schedule(applied),
         "skipped": counters["skipped"],
         "skipped_in_row": counters["skipped_in_row"],
+        **groups.numbers(
+            groups.of(state["params"], plan.frozen_params),
+            grads=grads,
+            updates=updates,
+            params=state["params"],
+        ),
+        **counts,
     }
     return {**kept, **counters}, metrics
 
@@ -196,8 +206,8 @@ def _gradients(
     batch: Batch,
     *,
     axes: tuple[str, ...] = (),
-) -> tuple[dict, dict, Metrics]:
-    """Gradient of the whole batch, statistics after it, and the means of the loss terms.
+) -> tuple[dict, dict, Metrics, Metrics]:
+    """Gradient of the whole batch, statistics after it, means of the loss terms, and counts.
 
     With `axes` each device of those of the mesh has its own rows, and adds up with the others at
     the end alone; its dropout is its own.
@@ -205,25 +215,28 @@ def _gradients(
     shared = axes if experiment.mesh.statistics == "synchronised" else ()
     key = jax.random.fold_in(key, jax.lax.axis_index(axes)) if axes else key
     parts = jax.tree.map(partial(_interleave, experiment.accumulate), batch)
-    weights = _term_weights(plan, experiment, facts, params, stats, parts, axes)
+    first = jax.tree.map(lambda x: x[0], parts)
+    forms, _ = jax.eval_shape(partial(forward, plan), params, stats, first)
+    weights = _term_weights(experiment, facts, forms, parts, axes)
+    count = partial(terms.counts, experiment.loss)
 
     def loss(params: dict, stats: dict, part: Batch, key: Array) -> tuple[Array, Any]:
         params = optim.held(params, plan.frozen_params)
         outputs, stats = forward(plan, params, stats, part, dropout_key=key)
         sums = terms.loss_terms(experiment.loss, outputs, part, facts)
         means = {name: total / weights[name] for name, (total, _) in sums.items()}
-        return terms.scaled(experiment.loss, means), (stats, means)
+        return terms.scaled(experiment.loss, means), (stats, means, count(outputs, part))
 
     def add_part(carry: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
-        grads, stats, means = carry
+        grads, stats, *sums = carry
         index, part = numbered
         with ops.shared_batch(shared):
-            (_, (stats, part_means)), part_grads = jax.value_and_grad(loss, has_aux=True)(
+            (_, (stats, *part_sums)), part_grads = jax.value_and_grad(loss, has_aux=True)(
                 params, stats, part, jax.random.fold_in(key, index)
             )
-        return (_add(grads, part_grads), stats, _add(means, part_means)), None
+        return (_add(grads, part_grads), stats, *_add(sums, part_sums)), None
 
-    zeros = (_zeros(params), stats, _zeros(weights))
+    zeros = (_zeros(params), stats, _zeros(weights), _zeros(jax.eval_shape(count, forms, first)))
     numbered = (jnp.arange(experiment.accumulate), parts)
     if experiment.accumulate == 1:  # a loop of one hides the step from XLA's optimisations
         found = add_part(zeros, jax.tree.map(lambda x: x[0], numbered))[0]
@@ -231,26 +244,23 @@ def _gradients(
         found = jax.lax.scan(add_part, zeros, numbered)[0]
     if not axes:
         return found
-    grads, stats, means = found
-    grads, means = jax.lax.psum((grads, means), axes)
-    return grads, jax.lax.pmean(stats, axes), means
+    grads, stats, means, counts = found
+    grads, means, counts = jax.lax.psum((grads, means, counts), axes)
+    return grads, jax.lax.pmean(stats, axes), means, counts
 
 
 def _term_weights(
-    plan: Plan,
     experiment: Experiment,
     facts: Facts,
-    params: dict,
-    stats: dict,
+    forms: dict[str, Any],
     parts: Batch,
     axes: tuple[str, ...],
 ) -> Metrics:
     """The weight of every loss term over all micro-batches, before any of them is run.
 
-    A weight depends on labels alone, so outputs of zeros give it; XLA drops the rest.
+    A weight depends on labels alone, so outputs of zeros, in their `forms`, give it; XLA drops the
+    rest.
     """
-    first = jax.tree.map(lambda x: x[0], parts)
-    forms, _ = jax.eval_shape(partial(forward, plan), params, stats, first)
 
     def weights(part: Batch) -> Metrics:
         sums = terms.loss_terms(experiment.loss, _zeros(forms), part, facts)

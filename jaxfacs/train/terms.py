@@ -89,6 +89,27 @@ def scaled(config: LossConfig, means: dict[str, Array]) -> Array:
     return sum(parts, jnp.zeros(()))
 
 
+def counts(config: LossConfig, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+    """How the answers of occurrence stand to their labels at 0.5: float32 (A,) each, or nothing.
+
+    `true_positive_A`, `false_positive_A`, `false_negative_A` and `known_A`, the labels that are
+    known, of clips whose weight is not 0. A blended label of at least 0.5 counts as present.
+    """
+    if "occurrence" not in outputs and "probability" not in outputs:
+        return {}
+    y = labels_for(config, outputs, batch)["occurrence"]
+    weighed = (batch["weight_B"] > 0).reshape(-1, *[1] * (y.ndim - 1))
+    known, present, said = (y >= 0) & weighed, y >= 0.5, probability(outputs) >= 0.5
+    table = {
+        "true_positive_A": known & present & said,
+        "false_positive_A": known & ~present & said,
+        "false_negative_A": known & present & ~said,
+        "known_A": known,
+    }
+    rows = tuple(range(y.ndim - 1))
+    return {name: jnp.sum(cases, rows, dtype=jnp.float32) for name, cases in table.items()}
+
+
 def logits(outputs: Outputs) -> Array:
     """Occurrence as logits, whichever way the network answers."""
     if "occurrence" in outputs:
