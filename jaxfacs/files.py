@@ -91,23 +91,24 @@ def retrying(
 
 def transient(error: BaseException) -> bool:
     """Whether storage failed in a way that may pass, by the error or what it was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        code = error_number(seen)
-        if code is not None:
-            return code in TRANSIENT
-        if isinstance(seen, (ConnectionError, TimeoutError)) or _no_answer(seen):
-            return True
-        seen = seen.__cause__
-    return False
+    number = error_number(error)
+    return number in TRANSIENT if number is not None else any(map(_no_answer, _causes(error)))
 
 
 def error_number(error: BaseException) -> int | None:
     """The system's number of a failure (errno), also where TensorStore tells it in its words."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"os_error_code='(\d+)'", str(error))
-    return int(found.group(1)) if found else None
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno
+        if found := re.search(r"os_error_code='(\d+)'", str(cause)):
+            return int(found.group(1))
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
@@ -118,6 +119,8 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
 
 def _no_answer(error: BaseException) -> bool:
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
     for kind in type(error).__mro__:
         if kind.__name__ in _LOST_CONNECTION.get(kind.__module__.partition(".")[0], ()):
             return True

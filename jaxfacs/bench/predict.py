@@ -156,9 +156,9 @@ def _untrained(folder: Path) -> Path:
     from jaxfacs.convert.command import export_trained
     from jaxfacs.data.config import DataConfig
     from jaxfacs.facs import DATASET_AUS
-    from jaxfacs.train.checkpoint import Trained
     from jaxfacs.train.config import Experiment, ModelConfig
     from jaxfacs.train.state import create_module
+    from jaxfacs.train.trained import Trained
 
     aus = DATASET_AUS["openface"]
     experiment = Experiment(data=DataConfig(), model=ModelConfig(per_frame=True))

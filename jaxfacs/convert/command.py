@@ -29,7 +29,7 @@ def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") 
         raise UserError(f"{out} is a folder; give --out a file name, as in model.jaxfacs")
     mapper = _mapper(emotions)
 
-    from jaxfacs.train.checkpoint import load_for_inference
+    from jaxfacs.train.trained import load_for_inference
 
     trained = load_for_inference(workdir, step=chosen)
     path = export_trained(trained, out, emotion_mapper=mapper, own_emotions=emotions == "auto")
@@ -42,7 +42,7 @@ def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") 
 def export_trained(
     trained: Any, out: Path, *, emotion_mapper: dict[str, Any] | None, own_emotions: bool = True
 ) -> Path:
-    """Writes the bundle of a `train.checkpoint.Trained`; returns its path.
+    """Writes the bundle of a `train.trained.Trained`; returns its path.
 
     Args:
       trained: the network as it was trained.

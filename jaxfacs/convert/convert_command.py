@@ -209,7 +209,7 @@ def _write(
     from absl import logging
 
     from jaxfacs import models
-    from jaxfacs.train import checkpoint
+    from jaxfacs.train import checkpoint, trained
 
     logging.set_verbosity(logging.FATAL)  # Orbax warns that there are no metrics
     experiment = _experiment(network, converted, card)
@@ -224,7 +224,7 @@ def _write(
     temporary = workdir.with_name(f".part-{os.getpid()}-{workdir.name}")
     try:
         temporary.mkdir()
-        checkpoint.save_first(temporary, manifest, params=params, stats=stats)
+        trained.save_first(temporary, manifest, params=params, stats=stats)
         (temporary / "config.json").write_text(json.dumps(manifest, indent=2) + "\n")
         (temporary / CARD_JSON).write_text(json.dumps(card, indent=2) + "\n")
         (temporary / CARD_MD).write_text(_markdown(card))

@@ -12,17 +12,18 @@ aside, and the one before it is used.
 """
 
 import contextlib
+import errno
+import functools
 import hashlib
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
@@ -30,13 +31,17 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxfacs import __version__
 from jaxfacs.errors import UserError
+from jaxfacs.files import error_number, one_line, retrying, transient
 from jaxfacs.train import config as configs
 from jaxfacs.train.config import CheckpointConfig, Experiment
+from jaxfacs.train.meter import tell
 from jaxfacs.train.paths import paths
 
 Tree = dict[str, Any]
 Manifest = dict[str, Any]
+Answer = TypeVar("Answer")
 
+ATTEMPTS = 6  # of a save or a read that fails in a way that may pass
 ITEMS = {
     "network": ("params", "stats", "ema"),
     "training": ("step", "skipped", "skipped_in_row", "opt_state"),
@@ -51,27 +56,8 @@ class CannotSaveError(UserError):
     """A checkpoint could not be written; those on disk are whole."""
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """A checkpoint is not what was written."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network as it was trained, ready to be evaluated or exported.
-
-    `params` and `stats` are the moving averages where the run keeps them. `thresholds` are those
-    that `jaxfacs evaluate` tuned on the validation split for this very step, else None.
-    """
-
-    experiment: Experiment
-    aus: tuple[str, ...]
-    emotions: tuple[str, ...]
-    params: Tree
-    stats: Tree
-    step: int
-    metrics: dict[str, float]
-    thresholds: dict[str, float] | None
-    manifest: Manifest
 
 
 class Checkpoints:
@@ -81,10 +67,13 @@ class Checkpoints:
         self.folder = (Path(workdir) / "checkpoints").absolute()
         self._config = config
         self._manager: ocp.CheckpointManager | None = None
+        self._write: Callable[[], None] | None = None  # the last save, while it may yet fail
+        self._failures = 0  # saves in the background that failed one after another
+        self._again_at = 0.0  # by the monotonic clock
 
     def steps(self) -> list[int]:
         """The steps on disk, whole or damaged, oldest first."""
-        return _steps(self.folder)
+        return steps_in(self.folder)
 
     def restore(self, abstract_state: Tree) -> tuple[Tree, Manifest] | None:
         """The newest whole state on the shardings of `abstract_state`, or None if there is none.
@@ -94,28 +83,19 @@ class Checkpoints:
         """
         damaged: dict[int, Exception] = {}
         found: tuple[Tree, Manifest] | None = None
-        for step in reversed(_steps(self.folder)):
-            folder = self.folder / str(step)
-            failure: Exception | None = None
-            candidate: tuple[Tree, Manifest] | None = None
+        for step in reversed(steps_in(self.folder)):
+            read = functools.partial(self._read, step, None if found else abstract_state)
             try:
-                manifest = read_manifest(folder)
-                if found is None:
-                    _check_same_arrays(folder, manifest, abstract_state)
-                    state: Tree = {}
-                    for item in ITEMS:
-                        state |= _restore_item(folder, item, _part(abstract_state, item), manifest)
-                    candidate = state, manifest
+                candidate = _together(read, what=f"reading checkpoint {step}")
             except UserError:
                 raise
             except Exception as error:  # Orbax raises bare Exception, ValueError, JSON errors ...
-                failure = error
-            if not _everywhere(failure is None):
-                damaged[step] = failure or _DamagedError("another process could not read it")
-            elif found is None:
-                found = candidate
+                refuse_unreadable(self.folder / str(step), error)
+                damaged[step] = error
+            else:
+                found = found or candidate
         used = f"step {found[1]['step']} is used" if found else "none is left"
-        _tell_damage(self.folder, damaged, used)
+        tell_damage(self.folder, damaged, used)
         if damaged and found is None:
             raise UserError(
                 f"every checkpoint in {self.folder} is damaged; restore one from a backup, or "
@@ -123,6 +103,18 @@ class Checkpoints:
             )
         self._set_aside(damaged)
         return found
+
+    def _read(self, step: int, abstract_state: Tree | None) -> tuple[Tree, Manifest] | None:
+        """A step's state and manifest; without a form to read it into only its manifest is read."""
+        folder = self.folder / str(step)
+        manifest = read_manifest(folder)
+        if abstract_state is None:
+            return None
+        _check_same_arrays(folder, manifest, abstract_state)
+        state: Tree = {}
+        for item in ITEMS:
+            state |= restore_item(folder, item, _part(abstract_state, item), manifest)
+        return state, manifest
 
     def save(self, state: Tree, manifest: Manifest, metrics: dict[str, float] | None) -> None:
         """Starts to write `state`; returns once the arrays may be donated again.
@@ -137,42 +129,89 @@ class Checkpoints:
             for item in ITEMS
         }
         manifest = _sealed({**manifest, "step": step, "metrics": metrics, "arrays": arrays})
-        ranked = {k: v for k, v in metrics.items() if k == self._config.metric}
-        self._report_failure(
-            lambda manager: manager.save(
-                step,
-                args=ocp.args.Composite(
-                    manifest=ocp.args.JsonSave(manifest),
-                    **{item: ocp.args.StandardSave(_part(state, item)) for item in ITEMS},
-                ),
-                # A NaN would rank as best: a metric that is not finite is not given at all.
-                metrics=ranked or None,
-                force=True,
-            )
+        # A NaN would rank as best: a metric that is not finite is not given at all.
+        ranked = {k: v for k, v in metrics.items() if k == self._config.metric} or None
+        items = ocp.args.Composite(
+            manifest=ocp.args.JsonSave(manifest),
+            **{item: ocp.args.StandardSave(_part(state, item)) for item in ITEMS},
         )
 
+        def write() -> None:
+            if self._manager is None:
+                self._manager = self._open()
+            if step in self.steps():
+                return  # only what comes after its writing failed
+            if any(leaf.is_deleted() for leaf in jax.tree.leaves(state)):
+                raise RuntimeError("it failed in the background, and training went on")
+            self._manager.save(step, args=items, metrics=ranked, force=True)
+
+        with self._telling_failure():
+            self._settle()
+            self._write = write
+            _together(write, what=f"saving step {step}", between=self.close)
+
+    def due_again(self) -> bool:
+        """Whether a save in the background failed and should be made good by another at once.
+
+        Costs next to nothing and is asked after every step. Of several processes, which would have
+        to agree, the next save will do. Raises UserError for a failure that will not pass.
+        """
+        if jax.process_count() > 1:
+            return False
+        if self._manager is not None and not self._manager.is_saving_in_progress():
+            with self._telling_failure():
+                self._settle()
+        return self._failures > 0 and time.monotonic() >= self._again_at
+
     def wait(self) -> None:
-        """Returns when everything saved is on disk; raises UserError if it could not be."""
-        if self._manager is not None:
-            self._report_failure(lambda manager: manager.wait_until_finished())
+        """Returns when everything saved is on disk; raises UserError if it could not be.
+
+        A last save that failed in a way that may pass is done again, if no step followed it.
+        """
+
+        def finish() -> None:
+            if self._manager is None and self._write is not None:
+                self._write()
+            self._finish()
+
+        with self._telling_failure():
+            _together(finish, what="saving the last step", between=self.close)
 
     def close(self) -> None:
-        if self._manager is not None:
-            manager, self._manager = self._manager, None
+        manager, self._manager = self._manager, None
+        if manager is not None:
             with contextlib.suppress(Exception):  # `wait` is what tells of a failed save
                 manager.close()
 
-    def _report_failure(self, action: Callable[[ocp.CheckpointManager], Any]) -> None:
+    def _finish(self) -> None:
+        """Waits for the save in the background; raises what it met."""
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._write, self._failures = None, 0
+
+    def _settle(self) -> None:
+        """The same, but what may pass is told and left to the next save."""
         try:
-            if self._manager is None:
-                self._manager = self._open()
-            self._manager.check_for_errors()
-            action(self._manager)
+            _agreed(self._finish)
         except Exception as error:
-            whole = _steps(self.folder)
+            if not transient(error) or self._failures == ATTEMPTS:
+                raise
+            self._failures += 1
+            self._again_at = time.monotonic() + 0.5 * 2**self._failures
+            self.close()  # Orbax is to begin anew, from what is on disk
+            tell(f"a checkpoint was not written ({one_line(error)}); the next save makes it good")
+
+    @contextlib.contextmanager
+    def _telling_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except jax.errors.JaxRuntimeError:
+            raise  # a device or another process, not storage
+        except Exception as error:
+            whole = self.steps()
             resume = f"resumes from step {whole[-1]}" if whole else "starts anew"
             raise CannotSaveError(
-                f"a checkpoint could not be written to {self.folder}: {_one_line(error)}; make "
+                f"a checkpoint could not be written to {self.folder}: {one_line(error)}; make "
                 f"room or mend access there, then the same command {resume}"
             ) from error
 
@@ -210,92 +249,6 @@ class Checkpoints:
             multihost_utils.sync_global_devices("damaged checkpoints set aside")
 
 
-def load_for_inference(
-    workdir: str | Path,
-    *,
-    step: int | Literal["best", "latest"] | None = None,
-    classes: bool = False,
-) -> Trained:
-    """Reads a trained network out of a work directory, on this process's first device.
-
-    Args:
-      workdir: where `jaxfacs train` or `jaxfacs convert` wrote.
-      step: a step; "best" by the validation metric; "latest"; None: the best if any was
-        evaluated, else the latest.
-      classes: whether converted weights that answer other things than AUs will do.
-
-    Raises UserError, naming what there is, if that checkpoint is missing or damaged. With "best",
-    "latest" and None a damaged step is named on stderr and the next one is used.
-    """
-    folder = (Path(workdir) / "checkpoints").absolute()
-    steps = _steps(folder)
-    if not steps:
-        raise UserError(f"{workdir} holds no checkpoint; train into it with jaxfacs train")
-    if isinstance(step, int) and step not in steps:
-        listed = ", ".join(map(str, steps))
-        raise UserError(f"{workdir} holds no checkpoint of step {step}; it holds {listed}")
-    damaged: dict[int, Exception] = {}
-    for candidate in [step] if isinstance(step, int) else _in_order(folder, step):
-        try:
-            manifest = read_manifest(folder / str(candidate))
-            network = _restore_network(folder / str(candidate), manifest)
-        except Exception as error:
-            damaged[candidate] = error
-            continue
-        _tell_damage(folder, damaged, f"step {candidate} is used")
-        if (holds := manifest.get("converted", {}).get("classes")) and not classes:
-            raise UserError(
-                f"{workdir} holds {holds}, not AUs; start a network of AUs from it with "
-                f"jaxfacs train CONFIG --init-from {workdir}"
-            )
-        weights = network["ema"] or network
-        return Trained(
-            experiment=configs.from_json(manifest["experiment"]),
-            aus=tuple(manifest["aus"]),
-            emotions=tuple(manifest["emotions"]),
-            params=weights["params"],
-            stats=weights["stats"],
-            step=candidate,
-            metrics=manifest["metrics"],
-            thresholds=read_thresholds(workdir, manifest),
-            manifest=manifest,
-        )
-    _tell_damage(folder, damaged, "none is left")
-    tried = ", ".join(map(str, damaged)) or "none with a metric"
-    raise UserError(f"no checkpoint of {workdir} can be used (tried: {tried}); give another --step")
-
-
-def save_first(workdir: Path, manifest: Manifest, *, params: Tree, stats: Tree) -> None:
-    """Writes a network that came from elsewhere as the checkpoint of step 0, without optimiser.
-
-    Raises NonFiniteStateError, with nothing written, if an array is not finite.
-    """
-    zero = jnp.zeros((), jnp.int32)
-    counters = {"step": zero, "skipped": zero, "skipped_in_row": zero}
-    checkpoints = Checkpoints(workdir, CheckpointConfig())
-    try:
-        checkpoints.save(
-            {**counters, "params": params, "stats": stats, "opt_state": {}, "ema": {}},
-            manifest,
-            None,
-        )
-        checkpoints.wait()
-    finally:
-        checkpoints.close()
-
-
-def thresholds_path(workdir: str | Path, manifest: Manifest) -> Path:
-    """Where the thresholds lie that were tuned on the validation split for a checkpoint."""
-    split = manifest["experiment"]["data"]["validation_split"]
-    return Path(workdir) / "evaluation" / split / str(manifest["step"]) / "thresholds.json"
-
-
-def read_thresholds(workdir: str | Path, manifest: Manifest) -> dict[str, float] | None:
-    """AU -> probability from which it counts as present, or None if nobody tuned them yet."""
-    path = thresholds_path(workdir, manifest)
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
 def new_manifest(
     experiment: Experiment, *, aus: tuple[str, ...], emotions: tuple[str, ...], data: dict
 ) -> Manifest:
@@ -317,7 +270,7 @@ def read_manifest(folder: Path) -> Manifest:
     if ranked.exists():  # Orbax reads it, for every step, whenever it opens the folder
         json.loads(ranked.read_text())
     if manifest != _sealed({k: v for k, v in manifest.items() if k != "sha256"}):
-        raise _DamagedError("the manifest differs from its digest")
+        raise DamagedError("the manifest differs from its digest")
     return manifest
 
 
@@ -327,29 +280,14 @@ def _sealed(manifest: Manifest) -> Manifest:
     return {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _restore_item(folder: Path, item: str, abstract: Tree, manifest: Manifest) -> Tree:
+def restore_item(folder: Path, item: str, abstract: Tree, manifest: Manifest) -> Tree:
     """One item on the shardings of `abstract`, every array compared with its digest."""
     with ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore(folder / item, abstract)
     for path, leaf in paths(tree).items():
         if _describe(path, leaf) != manifest["arrays"][item][path]:
-            raise _DamagedError(f"{path} differs from its digest")
+            raise DamagedError(f"{path} differs from its digest")
     return tree
-
-
-def _restore_network(folder: Path, manifest: Manifest) -> Tree:
-    """The network's item on one device; its form is read off the manifest."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract: Tree = {key: {} for key in ITEMS["network"]}
-    for path, array in manifest["arrays"]["network"].items():
-        *parents, name = path.split("/")
-        node = abstract
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = jax.ShapeDtypeStruct(
-            tuple(array["shape"]), jnp.dtype(array["dtype"]), sharding=sharding
-        )
-    return _restore_item(folder, "network", abstract, manifest)
 
 
 def _check_same_arrays(folder: Path, manifest: Manifest, abstract_state: Tree) -> None:
@@ -382,55 +320,78 @@ def _describe(path: str, leaf: jax.Array) -> dict[str, Any]:
     }
 
 
-def _everywhere(ok: bool) -> bool:
-    """True if it is so on every process: all must go on from the same step."""
+def _together(
+    action: Callable[[], Answer], *, what: str, between: Callable[[], None] = lambda: None
+) -> Answer:
+    """`files.retrying` for all processes at once: where one tries again, all do.
+
+    Runs `between` before that.
+    """
+
+    def attempt() -> Answer:
+        try:
+            return _agreed(action)
+        except Exception as error:
+            if transient(error):
+                between()
+            raise
+
+    return retrying(attempt, what=what, attempts=ATTEMPTS)
+
+
+def _agreed(action: Callable[[], Answer]) -> Answer:
+    """What `action` returns; if it fails on one process it raises on all.
+
+    What may pass raises something `transient` everywhere, what will not pass nowhere does.
+    """
     if jax.process_count() == 1:
-        return ok
-    return bool(np.all(multihost_utils.process_allgather(np.asarray(ok))))
+        return action()
+    failure: Exception | None = None
+    answer: Any = None
+    try:
+        answer = action()
+    except Exception as error:
+        # Of a barrier that waited in vain for a process that could not write; or that process is
+        # lost, and what comes next fails as well.
+        late = isinstance(error, jax.errors.JaxRuntimeError)
+        failure = TimeoutError(one_line(error)) if late else error
+    passing = failure is None or transient(failure)
+    ok, passing = np.all(
+        multihost_utils.process_allgather(np.asarray([failure is None, passing])), axis=0
+    )
+    if ok:
+        return answer
+    if failure is None or (transient(failure) and not passing):
+        words = "another process could not"
+        failure = TimeoutError(words) if passing else DamagedError(words)
+    raise failure
 
 
 def _part(state: Tree, item: str) -> Tree:
     return {key: state[key] for key in ITEMS[item]}
 
 
-def _steps(folder: Path) -> list[int]:
+def steps_in(folder: Path) -> list[int]:
     """The steps that were committed, oldest first; temporary folders have other names."""
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def _in_order(folder: Path, wish: Literal["best", "latest"] | None) -> Iterator[int]:
-    """Steps in the order in which they should be tried."""
-    newest = list(reversed(_steps(folder)))
-    ranked: list[tuple[float, int]] = []
-    for step in newest:
-        try:
-            manifest = read_manifest(folder / str(step))
-            rule = manifest["experiment"]["checkpoint"]
-            value = manifest["metrics"][rule["metric"]]
-            ranked.append((value if rule["mode"] == "max" else -value, step))
-        except (OSError, ValueError, KeyError, _DamagedError):
-            continue  # no metric, or damaged: it is named when it is tried
-    best = [step for _, step in sorted(ranked, reverse=True)]
-    if wish == "latest":
-        yield from newest
-    elif wish == "best":
-        yield from best
-    else:
-        yield from best + [step for step in newest if step not in best]
+def refuse_unreadable(folder: Path, error: Exception) -> None:
+    """Raises UserError if a checkpoint may be whole and only storage does not give it out."""
+    if transient(error) or error_number(error) in (errno.EACCES, errno.EPERM):
+        raise UserError(
+            f"checkpoint {folder} cannot be read ({one_line(error)}); nothing was changed: mend "
+            "access to it, then give the same command"
+        ) from error
 
 
-def _tell_damage(folder: Path, damaged: dict[int, Exception], instead: str) -> None:
+def tell_damage(folder: Path, damaged: dict[int, Exception], instead: str) -> None:
     for step, error in damaged.items():
         if jax.process_index() == 0:
             print(
-                f"checkpoint {folder / str(step)} is damaged ({_one_line(error)}); {instead}",
+                f"checkpoint {folder / str(step)} is damaged ({one_line(error)}); {instead}",
                 file=sys.stderr,
                 flush=True,
             )
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -17,14 +17,14 @@ from jaxfacs.data.pipeline import evaluation_batches
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import report, thresholds
 from jaxfacs.files import replacing
-from jaxfacs.train import checkpoint, evaluation
+from jaxfacs.train import evaluation
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
-from jaxfacs.train.checkpoint import Trained
 from jaxfacs.train.config import Experiment, MeshConfig
 from jaxfacs.train.evaluation import Rows
 from jaxfacs.train.labels import network_aus
 from jaxfacs.train.step import jit_predict_step
+from jaxfacs.train.trained import Trained, load_for_inference, thresholds_path
 
 
 def evaluate_run(
@@ -36,7 +36,7 @@ def evaluate_run(
     allow_overlap: bool = False,
 ) -> tuple[Path, str]:
     """Writes the report of a checkpoint on `split`; returns its folder and a line about it."""
-    trained = checkpoint.load_for_inference(workdir, step=step)
+    trained = load_for_inference(workdir, step=step)
     experiment = trained.experiment
     converted = "converted" in trained.manifest  # they have no records of their own
     if converted and not sources:
@@ -129,7 +129,7 @@ def _tuned(workdir: Path, trained: Trained, own: Rows) -> np.ndarray:
     """Thresholds tuned on the validation split, float32 A; kept beside its report for export."""
     tuned_A = thresholds.tune(own["occurrence"], own["probability"])
     tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
-    path = checkpoint.thresholds_path(workdir, trained.manifest)
+    path = thresholds_path(workdir, trained.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(tuned, indent=2) + "\n")

@@ -21,10 +21,10 @@ from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics, thresholds
 from jaxfacs.evaluate.report import without_nan
 from jaxfacs.files import replacing
-from jaxfacs.train.checkpoint import Trained, load_for_inference
 from jaxfacs.train.command import parse_step
 from jaxfacs.train.evaluate_run import predictions, reading, refuse_known
 from jaxfacs.train.evaluation import Rows
+from jaxfacs.train.trained import Trained, load_for_inference
 
 FORMAT = 1  # of comparison.json
 

@@ -17,11 +17,11 @@ from jaxfacs import models
 from jaxfacs.data.people import Seen
 from jaxfacs.errors import UserError
 from jaxfacs.train import state as states
-from jaxfacs.train.checkpoint import Trained, load_for_inference
 from jaxfacs.train.command import parse_step
 from jaxfacs.train.config import Experiment, InitConfig
 from jaxfacs.train.paths import map_paths, paths
 from jaxfacs.train.state import Plan, State
+from jaxfacs.train.trained import Trained, load_for_inference
 
 LISTED = 10
 HEAD = re.compile(r"(^|/)head/")

@@ -13,7 +13,7 @@ from jaxfacs import models
 from jaxfacs.cli import main
 from jaxfacs.convert import files, weights
 from jaxfacs.facs import DATASET_AUS
-from jaxfacs.train.checkpoint import load_for_inference
+from jaxfacs.train.trained import load_for_inference
 
 WIDTH = {"name": "mobilenet3d_v2", "num_aus": 5, "width": 0.2}
 LABELS = "1 2 4 L12 25"
@@ -172,12 +172,12 @@ def test_other_networks_options_files_and_folders_are_named(clip_weights, tmp_pa
 
 
 def test_a_failed_write_leaves_nothing(clip_weights, tmp_path, capsys, monkeypatch):
-    from jaxfacs.train import checkpoint
+    from jaxfacs.train import trained
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_first", full)
+    monkeypatch.setattr(trained, "save_first", full)
     command = ["convert", "mobilenet3d_v2", str(clip_weights[0]), "--workdir", str(tmp_path / "w")]
     assert main([*command, "--aus", LABELS]) == 2
     assert "No space left" in capsys.readouterr().err

@@ -19,9 +19,9 @@ from jaxfacs.data.config import DataConfig
 from jaxfacs.emotion import RuleMapper
 from jaxfacs.errors import UserError
 from jaxfacs.infer.bundle import InputSpec, read
-from jaxfacs.train.checkpoint import Trained
 from jaxfacs.train.config import Experiment, ModelConfig
 from jaxfacs.train.state import create_module
+from jaxfacs.train.trained import Trained
 
 AUS, EMOTIONS = ("1", "4", "6", "12"), ("neutral", "happy", "angry")
 

@@ -11,12 +11,13 @@ import tiny
 
 from jaxfacs import cli
 from jaxfacs.errors import UserError
-from jaxfacs.train import checkpoint
+from jaxfacs.train import checkpoint, trained
 from jaxfacs.train import config as configs
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
-from jaxfacs.train.checkpoint import Checkpoints, NonFiniteStateError, load_for_inference
+from jaxfacs.train.checkpoint import Checkpoints, NonFiniteStateError
 from jaxfacs.train.config import CheckpointConfig
+from jaxfacs.train.trained import load_for_inference
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +122,13 @@ def test_inference_names_damage_and_takes_the_next(copy_of, capsys):
 
 
 def test_inference_gives_the_average_and_what_it_was_trained_on(straight, config_path):
-    trained = load_for_inference(straight, step=60)
-    assert trained.aus == tiny.AUS and trained.emotions == tiny.EMOTIONS
-    assert trained.experiment == configs.load(config_path)
+    found = load_for_inference(straight, step=60)
+    assert found.aus == tiny.AUS and found.emotions == tiny.EMOTIONS
+    assert found.experiment == configs.load(config_path)
     digests = tiny.digests(straight, 60)
     path = "stem/kernel"
-    found = checkpoint._describe(path, trained.params["stem"]["kernel"])["sha256"]
-    assert found == digests[f"ema/params/{path}"] != digests[f"params/{path}"]
+    digest = checkpoint._describe(path, found.params["stem"]["kernel"])["sha256"]
+    assert digest == digests[f"ema/params/{path}"] != digests[f"params/{path}"]
 
 
 @pytest.mark.parametrize(
@@ -228,8 +229,7 @@ def test_saving_copies_before_the_arrays_are_given_away(tmp_path):
     checkpoints.wait()
     checkpoints.close()
     folder = tmp_path / "checkpoints" / "1"
-    manifest = checkpoint.read_manifest(folder)
-    network = checkpoint._restore_network(folder, manifest)  # compares the digests
+    network, _ = trained.restore_network(folder)  # compares the digests
     assert (network["params"]["kernel"] == 3.0).all()
 
 
@@ -245,7 +245,7 @@ def test_a_manifest_is_that_of_the_moment_of_saving():
 def test_thresholds_are_found_for_their_step(copy_of):
     workdir = copy_of()
     assert load_for_inference(workdir, step=60).thresholds is None
-    path = checkpoint.thresholds_path(workdir, load_for_inference(workdir, step=60).manifest)
+    path = trained.thresholds_path(workdir, load_for_inference(workdir, step=60).manifest)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"1": 0.3}))
     assert load_for_inference(workdir, step=60).thresholds == {"1": 0.3}

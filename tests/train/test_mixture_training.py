@@ -18,7 +18,7 @@ from jaxfacs.runtime import metrics
 from jaxfacs.train import config as configs
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import optim, state, step, terms
-from jaxfacs.train.checkpoint import load_for_inference
+from jaxfacs.train.trained import load_for_inference
 
 ALL = ("1", "4", "12", "25")
 # set -> AUs, emotions, side of the frames, clips of each split

@@ -16,9 +16,9 @@ from jaxfacs.train import config as configs
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train import transfer
-from jaxfacs.train.checkpoint import load_for_inference, save_first
 from jaxfacs.train.command import parse_overrides
 from jaxfacs.train.paths import paths
+from jaxfacs.train.trained import load_for_inference, save_first
 
 SHORT = "--steps 20 --checkpoint.every 10 --evaluation.every 0".split()
 

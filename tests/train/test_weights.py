@@ -9,8 +9,8 @@ import tiny
 
 from jaxfacs import cli
 from jaxfacs.data.records import Statistics, open_set
-from jaxfacs.train.checkpoint import load_for_inference
 from jaxfacs.train.config import LossConfig
+from jaxfacs.train.trained import load_for_inference
 from jaxfacs.train.weights import conditional, correlation, fill_prior, has_prior, label_weights
 
 # The weights that ME-GraphAU's authors publish for fold 1, data/BP4D/list and data/DISFA/list.
