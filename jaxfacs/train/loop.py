@@ -74,6 +74,7 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
 
         # A step that was measured is always saved, so that the best one is there to be kept.
         due = step % experiment.checkpoint.every == 0 or results is not None
+        due = due or this.checkpoints.due_again()  # one that failed is made good
         if step > saved and (due or stopping or step == experiment.steps):
             unread = _read(this, unread)
             with clock("checkpoint"):
