@@ -21,7 +21,7 @@ class Clock:
 
     Args:
       seconds: those of the processes before this one.
-      on_phase: told the name of every phase as it begins.
+      on_phase: told the name of every phase as it begins; may be set later.
       now: seconds of a clock that only goes forward.
     """
 
@@ -34,12 +34,12 @@ class Clock:
     ):
         self._before = dict(seconds or {})
         self._here: dict[str, float] = {}
-        self._on_phase, self._now = on_phase, now
+        self.on_phase, self._now = on_phase, now
         self._born = now()
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        self._on_phase(phase)
+        self.on_phase(phase)
         start = self._now()
         try:
             yield

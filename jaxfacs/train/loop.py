@@ -1,6 +1,8 @@
 """The training loop: what happens, in the order in which it happens."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -50,14 +52,42 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
     experiment, clock, mesh = this.experiment, this.clock, this.plan.mesh
     step = saved = int(state["step"])
     unread: tuple[int, dict[str, jax.Array]] | None = None
-    compiled = False
+    compiled = wanted = False
+
+    def save(results: dict[str, float] | None = None) -> None:
+        nonlocal unread, saved, wanted
+        unread = _read(this, unread)
+        with clock("checkpoint"):
+            # First the lines, then the checkpoint that makes a resumed run keep them.
+            this.writer.sync()
+            carried = {"evaluated": evaluated, "window": this.meter.carried()}
+            manifest = {**this.manifest, "host": {**carried, "seconds": clock.seconds}}
+            this.checkpoints.save(state, manifest, results)
+        saved, wanted = step, False
+        this.rounds.saved()
+
+    @contextmanager
+    def reading() -> Iterator[None]:
+        """What a reader raises does not cost the steps since the last checkpoint.
+
+        Only where this process is alone: the others would never come to the save.
+        """
+        try:
+            yield
+        except Exception:
+            if step > saved and jax.process_count() == 1:
+                save()
+                this.checkpoints.wait()
+                tell(f"reading failed after step {step}, which is saved")
+            raise
+
     while True:
         # Every process asks equally often, and all get yes at the same question.
         stopping = this.signals.requested() and step < experiment.steps
         results = None
         if not stopping and _evaluation_due(experiment, step) and evaluated < step:
             unread = _read(this, unread)
-            with clock("evaluation"):
+            with reading(), clock("evaluation"):
                 results = this.evaluate(state)
             if results is None:
                 stopping = True  # measured after the restart; this step's checkpoint has no metric
@@ -73,17 +103,10 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
                     )
 
         # A step that was measured is always saved, so that the best one is there to be kept.
-        due = step % experiment.checkpoint.every == 0 or results is not None
+        due = wanted or step % experiment.checkpoint.every == 0 or results is not None
         due = due or this.checkpoints.due_again()  # one that failed is made good
         if step > saved and (due or stopping or step == experiment.steps):
-            unread = _read(this, unread)
-            with clock("checkpoint"):
-                # First the lines, then the checkpoint that makes a resumed run keep them.
-                this.writer.sync()
-                carried = {"evaluated": evaluated, "window": this.meter.carried()}
-                manifest = {**this.manifest, "host": {**carried, "seconds": clock.seconds}}
-                this.checkpoints.save(state, manifest, results)
-            saved = step
+            save(results)
         if stopping:
             with clock("checkpoint"):
                 this.checkpoints.wait()
@@ -92,11 +115,12 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
         if step == experiment.steps:
             if compiled:  # else it was finished before and nothing was done
                 seconds = {f"{phase}_s": value for phase, value in clock.seconds.items()}
-                this.writer.write(step, "seconds", seconds)
+                this.writer.write(step, "seconds", {**seconds, "goodput": clock.goodput()})
             return FINISHED
 
-        with clock("data"):
+        with reading(), clock("data"):
             batch = meshes.global_batch(next(this.batches), mesh)
+        this.meter.fed(batch)
         this.profile.before(step + 1)
         with clock("step" if compiled else "compile"):
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
@@ -104,8 +128,12 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
             # Read the step before this one: the device is already at work on this one.
             _read(this, unread)
             unread = step + 1, metrics
+            heard = this.rounds.after(step + 1)
         step, compiled = step + 1, True
-        this.profile.after(step)
+        if heard:
+            wanted = heard.save
+            this.meter.heard(heard.slowest)
+        this.profile.after(step, metrics)
         this.heartbeat.beat(step)
 
 

@@ -1,15 +1,23 @@
 """The host's side of the numbers: averages over a window, the progress line, the limit of skips."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
+from jaxfacs.evaluate.sums import Counts
 from jaxfacs.runtime.clock import Clock
+from jaxfacs.runtime.exchange import Straggler
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.train.config import Experiment
 
-AVERAGED = ("loss", "grad_norm")  # and every loss_*; the others are the last step's
+# What is averaged over the window, with all that begins so; counts (arrays over AUs) are added up
+# over it; of all others the last step's number is written.
+AVERAGED = ("loss", "grad_norm", "update_ratio")
+
+Numbers = dict[str, float | np.ndarray]
 
 
 class TooManySkippedError(Exception):
@@ -19,8 +27,14 @@ class TooManySkippedError(Exception):
 class Meter:
     """Gathers the metrics of single steps into lines of `log_every` steps.
 
-    `carried` and the same-named argument take an unfinished window through a checkpoint, so that a
-    resumed run writes the lines that the straight run would have written.
+    docs/watching.md says what each number of a line is. `carried` and the same-named argument take
+    an unfinished window through a checkpoint, so that a resumed run writes the lines that the
+    straight run would have written.
+
+    Args:
+      aus: what the counts over AUs are of.
+      devices: of all processes.
+      flops: of training on one clip, and what one device can do in a second; None: unknown.
     """
 
     def __init__(
@@ -29,50 +43,98 @@ class Meter:
         clock: Clock,
         *,
         experiment: Experiment,
+        aus: Sequence[str],
         devices: int,
+        flops: tuple[float, float] | None,
         carried: dict[str, Any] | None,
     ):
         self._writer, self._clock = writer, clock
         self._steps, self._log_every = experiment.steps, experiment.log_every
         self._max_skipped = experiment.max_skipped
         self._batch_size, self._devices = experiment.data.batch_size, devices
+        self._aus, self._flops = aus, flops
         carried = carried or {}
-        self._sums: dict[str, float] = dict(carried.get("sums", {}))
+        self._sums: Numbers = {
+            name: np.asarray(total) if isinstance(total, list) else total
+            for name, total in carried.get("sums", {}).items()
+        }
         self._count: int = carried.get("count", 0)
         self._mark: tuple[float, float] | None = None  # set by the first step, which compiled
-        self._mark_steps = 0
+        self._mark_steps = self._bytes = 0
+        self._straggler: Straggler | None = None
+        self._told: int | None = None  # the process that was last told to be slow
 
     def carried(self) -> dict[str, Any]:
-        return {"sums": self._sums, "count": self._count}
+        sums = {name: np.asarray(total).tolist() for name, total in self._sums.items()}
+        return {"sums": sums, "count": self._count}
 
-    def add(self, step: int, metrics: dict[str, float]) -> None:
+    def fed(self, batch: Mapping[str, jax.Array]) -> None:
+        """Counts the bytes of a batch, of all processes together, on their way to the devices."""
+        self._bytes += sum(x.nbytes for x in batch.values())
+
+    def heard(self, slowest: Straggler | None) -> None:
+        """Takes who waited longest for data, and says so when it holds the others up."""
+        self._straggler = slowest
+        slow = slowest.process if slowest and slowest.is_slow else None
+        if slowest and slow is not None and slow != self._told:
+            tell(
+                f"every step waits for process {slow}, which waits for its data {slowest.share:.0%}"
+                f" of its time (the others {slowest.others:.0%}); look at its disk, its CPUs and "
+                f"--data.threads (heartbeat/process-{slow}.json names its host)"
+            )
+        self._told = slow
+
+    def add(self, step: int, metrics: Numbers) -> None:
         """Takes the numbers of one step; writes and prints when its window is full.
 
         Raises TooManySkippedError, after writing, when the limit of skipped steps is reached.
         """
         in_row = int(metrics["skipped_in_row"])
         if in_row:
-            self._writer.write(step, "skipped", metrics)
+            scalars = {name: float(v) for name, v in metrics.items() if np.ndim(v) == 0}
+            self._writer.write(step, "skipped", scalars)
         else:
             self._count += 1
             for name, value in metrics.items():
-                if name in AVERAGED or name.startswith("loss_"):
+                if isinstance(value, np.ndarray):
+                    self._sums[name] = self._sums.get(name, 0.0) + value.astype(np.float64)
+                elif name.startswith(AVERAGED):
                     self._sums[name] = self._sums.get(name, 0.0) + value
         if self._mark is None:
             self._mark = self._measured()
+            self._bytes = 0
         else:
             self._mark_steps += 1
         if step % self._log_every == 0 or step == self._steps:
-            means = {name: total / self._count for name, total in self._sums.items()}
-            last = {name: metrics[name] for name in ("learning_rate", "skipped")}
+            means = {
+                name: total / self._count
+                for name, total in self._sums.items()
+                if isinstance(total, float)
+            }
+            last = {name: float(metrics[name]) for name in ("learning_rate", "skipped")}
             speed = self._speed()
-            self._writer.write(step, "train", {**means, **last, **speed})
-            self._print(step, means.get("loss"), speed)
+            times = {f"{phase}_s": s for phase, s in self._clock.seconds.items()}
+            times["goodput"] = self._clock.goodput()
+            line = {**means, **self._occurrence(), **last, **speed, **self._waits(), **times}
+            self._writer.write(step, "train", line)
+            self._print(step, means.get("loss"), {**speed, "goodput": times["goodput"]})
             self._sums, self._count = {}, 0
         if in_row >= self._max_skipped:
             raise TooManySkippedError(
                 f"steps {step - in_row + 1} to {step} were not finite and were skipped"
             )
+
+    def _occurrence(self) -> dict[str, float]:
+        """F1 at 0.5 and the share of present ones, per AU, over the known labels of the window."""
+        names = ("true_positive_A", "false_positive_A", "false_negative_A", "known_A")
+        if not all(name in self._sums for name in names):
+            return {}
+        tp, fp, fn, known = (np.asarray(self._sums[name], np.int64) for name in names)
+        counts = Counts(tp, fp, fn, known - tp - fp - fn)
+        f1_A, rate_A = counts.f1(), counts.occurrence()
+        found = {f"f1_AU{au}": float(v) for au, v in zip(self._aus, f1_A, strict=True)}
+        found |= {f"base_rate_AU{au}": float(v) for au, v in zip(self._aus, rate_A, strict=True)}
+        return {**found, "mean_f1": _mean(f1_A), "mean_occurrence": _mean(rate_A)}
 
     def _measured(self) -> tuple[float, float]:
         seconds = self._clock.seconds
@@ -83,26 +145,50 @@ class Meter:
         if self._mark is None or not self._mark_steps:
             return {}
         data, step = (now - then for now, then in zip(self._measured(), self._mark, strict=True))
-        clips = self._mark_steps * self._batch_size / max(data + step, 1e-9)
-        self._mark, self._mark_steps = self._measured(), 0
-        return {
+        seconds = max(data + step, 1e-9)
+        clips = self._mark_steps * self._batch_size / seconds
+        found = {
             "clips_per_s": clips,
             "clips_per_s_device": clips / self._devices,
-            "data_wait": data / max(data + step, 1e-9),
+            "bytes_per_s": self._bytes / seconds,
+            "data_wait": data / seconds,
+        }
+        if self._flops is not None:
+            each, peak = self._flops
+            found["mfu"] = each * clips / self._devices / peak
+        self._mark, self._mark_steps, self._bytes = self._measured(), 0, 0
+        return found
+
+    def _waits(self) -> dict[str, float]:
+        """Who of several processes waited longest for data."""
+        if self._straggler is None:
+            return {}
+        worst = self._straggler
+        return {
+            "data_wait_process": worst.process,
+            "data_wait_max": worst.share,
+            "data_wait_ratio": worst.ratio,
         }
 
     def _print(self, step: int, loss: float | None, speed: dict[str, float]) -> None:
         shown = "no finite step" if loss is None else f"loss {loss:.4f}"
         text = f"step {step}/{self._steps}  {shown}"
-        if speed:
+        if "clips_per_s" in speed:
             left_s = (self._steps - step) * self._batch_size / speed["clips_per_s"]
             hours, minutes = divmod(round(left_s / 60), 60)
             left = f"{hours} h {minutes} min" if hours else f"{left_s / 60:.1f} min"
+            mfu = f"  MFU {speed['mfu']:.1%}" if "mfu" in speed else ""
             text += (
                 f"  {speed['clips_per_s']:.1f} clips/s ({speed['clips_per_s_device']:.1f} a "
-                f"device)  data wait {speed['data_wait']:.0%}  left {left}"
+                f"device){mfu}  data wait {speed['data_wait']:.0%}  goodput {speed['goodput']:.0%}"
+                f"  left {left}"
             )
         tell(text)
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def tell(text: str) -> None:

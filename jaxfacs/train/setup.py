@@ -1,6 +1,5 @@
 """Builds the parts of a run, in the order in which they depend on each other."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from jaxfacs.data.people import joined
 from jaxfacs.data.pipeline import evaluation_batches, train_batches
 from jaxfacs.data.records import RecordSet
 from jaxfacs.errors import UserError
-from jaxfacs.runtime.clock import Clock
+from jaxfacs.runtime.clock import Clock, Interval
+from jaxfacs.runtime.exchange import Exchange, Rounds
 from jaxfacs.runtime.heartbeat import Heartbeat
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.runtime.preemption import Preemption
@@ -51,6 +51,7 @@ class Run:
     writer: MetricWriter
     heartbeat: Heartbeat
     profile: ProfileWindow
+    rounds: Rounds
     signals: Preemption
 
     def evaluate(self, state: State) -> dict[str, float] | None:
@@ -86,7 +87,7 @@ def start(
     experiment: Experiment, folder: Path, *, accept_changes: bool
 ) -> tuple[Run, State, dict[str, Any]]:
     """Everything ready for the first step: the run, its state, and what the host carried over."""
-    born = time.perf_counter()
+    clock = Clock()
     mesh = meshes.create(experiment.mesh)
     experiment = meshes.sized(experiment, mesh)
     config = experiment.data
@@ -122,7 +123,9 @@ def start(
         records.refuse_overlap(loaded.seen)
     manifest = new_manifest(experiment, aus=aus, emotions=records.emotions, data=records.manifest())
     workdir.claim(folder, manifest, accept_changes=accept_changes)
-    restored = checkpoints.restore(plan.abstract)
+    heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
+    with clock("restore"):
+        restored = checkpoints.restore(plan.abstract)
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
     step = int(state["step"])
     if not restored and has_prior(state):
@@ -143,10 +146,10 @@ def start(
             "the one that is drawn most"
         )
 
-    heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
-    clock = Clock(host.get("seconds"))
+    seconds = host.get("seconds", {})
     lost = max(heartbeat.last_step - step, 0)
-    clock.add("lost", lost * clock.seconds.get("step", 0.0) / max(step, 1))
+    clock.carry(seconds)
+    clock.carry({"lost": lost * seconds.get("step", 0.0) / max(step, 1)})
     if step:
         again = f"; about {lost} steps after it are done again" if lost else ""
         tell(f"resumed from the checkpoint of step {step}{again}")
@@ -162,7 +165,9 @@ def start(
         writer,
         clock,
         experiment=experiment,
+        aus=aus,
         devices=mesh.devices.size,
+        flops=None,
         carried=host.get("window"),
     )
     run = Run(
@@ -187,9 +192,15 @@ def start(
         writer=writer,
         heartbeat=heartbeat,
         profile=ProfileWindow(folder, experiment.profile),
+        rounds=Rounds(
+            Exchange(mesh),
+            clock,
+            every=experiment.log_every,
+            save=Interval(60 * experiment.checkpoint.every_minutes),
+        ),
         signals=Preemption(),
     )
-    clock.add("start", time.perf_counter() - born)
+    clock.add("start", clock.unmeasured())
     return run, state, host
 
 
