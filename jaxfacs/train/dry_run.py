@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from jaxfacs.data.mixture import open_data
+from jaxfacs.train import flops, optim, setup, stored_flow
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train import optim, setup, stored_flow
 from jaxfacs.train.compiled import Devices, compile_step, mesh_for
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.labels import network_aus
@@ -54,7 +54,7 @@ def dry_run(experiment: Experiment, devices: Devices | None = None) -> Iterator[
     yield ""
     yield from memory_table(compiled, devices)
     yield ""
-    yield from _work(compiled, experiment, mesh.devices.size)
+    yield from _work(compiled, plan, experiment)
     yield f"compiled in {seconds:.0f} s; nothing was run and nothing written"
 
 
@@ -132,20 +132,23 @@ def memory_table(compiled: Any, devices: Devices | None = None) -> Iterator[str]
         yield "(of the CPU's compiler: a GPU's keeps other temporaries; h100:N asks it)"
 
 
-def _work(compiled: Any, experiment: Experiment, devices: int) -> Iterator[str]:
-    cost = compiled.cost_analysis() or {}
-    if not cost.get("flops", 0) > 0:
+def _work(compiled: Any, plan: Plan, experiment: Experiment) -> Iterator[str]:
+    devices, clips = plan.mesh.devices.size, experiment.data.batch_size
+    model = flops.formula(plan, experiment)
+    yield (
+        f"model      {model.forward / 1e9:.3f} GFLOP a clip forward, {model.training / 1e9:.3f} in "
+        "training (convolutions and products alone)"
+    )
+    clip = flops.compiled(compiled, experiment, devices=devices)
+    if clip is None:
         yield "work       this backend's compiler does not count operations"
         return
-    each = cost["flops"]
-    if experiment.accumulate > 1:
-        # The compiler counts a loop's body once. What is outside, the optimiser, is small.
-        each *= experiment.accumulate
-    clip = each * devices / experiment.data.batch_size
     note = f"; the loop's body × {experiment.accumulate}" * (experiment.accumulate > 1)
+    each = clip * clips / devices
     yield (
-        f"work       {each / 1e9:.2f} GFLOP a device and step, {each * devices / 1e9:.2f} in all, "
-        f"{clip / 1e9:.3f} a clip (the compiler's count{note})"
+        f"work       {each / 1e9:.2f} GFLOP a device and step, {clip * clips / 1e9:.2f} in all, "
+        f"{clip / 1e9:.3f} a clip (the compiler's count{note}): {clip / model.training:.2f} times "
+        "the model's"
     )
 
 
