@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from jaxfacs.runtime import heartbeat
 from jaxfacs.runtime.heartbeat import Heartbeat
 
 LAUNCH = Path(__file__).parents[2] / "launch"
+sys.path.insert(0, str(LAUNCH))
+
+import alive  # noqa: E402
+
 LIMITS = ("--start-s", "100", "--step-s", "50")
 
 
@@ -26,52 +30,87 @@ def probe(workdir: Path, index: str = "0") -> tuple[int, str]:
     return finished.returncode, finished.stdout
 
 
-def started(workdir: Path, seconds_ago: float) -> None:
-    path = workdir / "started"
-    path.touch()
-    os.utime(path, (time.time() - seconds_ago,) * 2)
-
-
-def beat(workdir: Path, seconds_ago: float) -> None:
-    """As the run itself writes it, then aged."""
+def beat(workdir: Path, phase: str, step: int) -> None:
+    """As the run itself writes it."""
     heart = Heartbeat(workdir, process=0, limit_s=0)
-    heart.beat(7)
-    path = workdir / "heartbeat" / "process-0.json"
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps({**told, "time": told["time"] - seconds_ago}))
+    heart.beat(step)
+    heart.phase(phase)
+    heart.close()
+
+
+def age(workdir: Path, seconds: float) -> None:
+    """So many seconds pass, as far as the probe's memory knows."""
+    path = workdir / "started.seen"
+    seen = json.loads(path.read_text())
+    path.write_text(json.dumps({**seen, "at": seen["at"] - seconds}))
 
 
 @pytest.mark.parametrize(
-    ("since_start", "since_beat", "says"),
+    ("phase", "silent_s", "says"),
     [
-        (90, None, ""),  # compiling
-        (110, None, "no first step"),
-        (300, 40, ""),
-        (300, 60, "no step"),
-        (90, 200, ""),  # a beat of the former start: this one compiles
-        (110, 200, "no first step"),
+        (None, 90, ""),  # importing
+        (None, 110, "no sign of life of process 0 since it started for 110 s; 100 s are"),
+        ("compile", 90, ""),
+        ("compile", 110, "no sign of life of process 0 in its phase 'compile' for 110 s"),
+        ("data", 40, ""),
+        ("data", 60, "no sign of life of process 0 in its phase 'data' for 60 s; 50 s are"),
     ],
 )
-def test_it_knows_start_steps_and_silence(tmp_path, since_start, since_beat, says):
-    started(tmp_path, since_start)
-    if since_beat is not None:
-        beat(tmp_path, since_beat)
+def test_it_knows_start_steps_and_silence(tmp_path, phase, silent_s, says):
+    (tmp_path / "started").touch()
+    beat(tmp_path, "data", 7)  # of an earlier start
+    assert probe(tmp_path) == (0, "")
+    if phase is not None:
+        beat(tmp_path, phase, 8)
+        assert probe(tmp_path) == (0, "")
+    age(tmp_path, silent_s)
     code, said = probe(tmp_path)
     assert code == (1 if says else 0) and said.startswith(says)
     assert said.count("\n") == code
-
-
-def test_a_damaged_heartbeat_is_no_reason_by_itself(tmp_path):
-    started(tmp_path, 10)
-    (tmp_path / "heartbeat").mkdir()
-    (tmp_path / "heartbeat" / "process-0.json").write_text('{"step": 3, "ti')
+    beat(tmp_path, "step", 9)
     assert probe(tmp_path) == (0, "")
 
 
+def test_no_two_clocks_are_compared(tmp_path, monkeypatch):
+    """Those of the heartbeat's writer, of the file server and of this machine may say anything."""
+    started, path = tmp_path / "started", tmp_path / "heartbeat" / "process-0.json"
+    started.touch()
+    assert alive.look(path, started, 1000.0) == (0.0, "")
+    for step, wrong_s in enumerate((-1e6, 1e6, -3600.0, 0.0)):
+        with monkeypatch.context() as patched:
+            patched.setattr(heartbeat.time, "time", lambda wrong_s=wrong_s: 1.7e9 + wrong_s)
+            beat(tmp_path, "data", step)
+        os.utime(path, (wrong_s + 2e9, wrong_s + 2e9))
+        assert alive.look(path, started, 2000.0 + step) == (0.0, "data")
+    assert alive.look(path, started, 2063.0) == (60.0, "data")
+
+
+def test_another_start_of_the_container_begins_anew(tmp_path):
+    started, path = tmp_path / "started", tmp_path / "heartbeat" / "process-0.json"
+    started.touch()
+    beat(tmp_path, "data", 1)
+    alive.look(path, started, 1000.0)
+    os.utime(started, (5, 5))
+    assert alive.look(path, started, 2000.0) == (0.0, "")
+    assert alive.look(path, started, 10.0) == (0.0, "")  # after a reboot the clock begins at 0
+    assert alive.look(path, started, 15.0) == (5.0, "")
+
+
+def test_a_damaged_heartbeat_or_memory_is_no_reason_by_itself(tmp_path):
+    (tmp_path / "started").touch()
+    beat(tmp_path, "data", 1)
+    for torn in (tmp_path / "heartbeat" / "process-0.json", tmp_path / "started.seen"):
+        assert probe(tmp_path) == (0, "")
+        torn.write_text('{"step": 3, "ti')
+        assert probe(tmp_path) == (0, "")
+
+
 def test_another_process_does_not_speak_for_this_one(tmp_path):
-    started(tmp_path, 300)
-    beat(tmp_path, 1)
-    assert probe(tmp_path, "0")[0] == 0 and probe(tmp_path, "1")[0] == 1
+    (tmp_path / "started").touch()
+    assert probe(tmp_path, "1") == (0, "")
+    age(tmp_path, 110)
+    beat(tmp_path, "data", 1)
+    assert probe(tmp_path, "1")[0] == 1
 
 
 def test_before_the_entrypoint_it_is_alive(tmp_path):

@@ -1,4 +1,4 @@
-"""Signals, liveness, clocks and metric files, with real signals and real silence."""
+"""Signals, clocks and metric files, with real signals."""
 
 import json
 import os
@@ -13,7 +13,6 @@ import pytest
 from jaxfacs.errors import UserError
 from jaxfacs.runtime import distributed, metrics
 from jaxfacs.runtime.clock import Clock
-from jaxfacs.runtime.heartbeat import HANG_EXIT_CODE, Heartbeat
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.runtime.preemption import Preemption
 
@@ -84,23 +83,6 @@ def test_the_clock_adds_up_over_restarts():
     assert clock.summary().startswith("step 2.0 s (")
 
 
-def test_the_heartbeat_file_says_step_and_process(tmp_path):
-    heart = Heartbeat(tmp_path, process=3, limit_s=0)
-    assert heart.last_step == 0
-    heart.beat(41)
-    heart.beat(42)  # within the same second: not written again
-    heart.close()
-    found = json.loads((tmp_path / "heartbeat" / "process-3.json").read_text())
-    assert found["step"] == 41 and found["pid"] == os.getpid()
-    assert Heartbeat(tmp_path, process=3, limit_s=0).last_step == 41
-
-
-def test_a_heartbeat_file_that_was_torn_counts_as_none(tmp_path):
-    (tmp_path / "heartbeat").mkdir()
-    (tmp_path / "heartbeat" / "process-0.json").write_text('{"ste')
-    assert Heartbeat(tmp_path, process=0, limit_s=0).last_step == 0
-
-
 def run_python(code: str, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -109,34 +91,6 @@ def run_python(code: str, **options) -> subprocess.Popen:
         text=True,
         **options,
     )
-
-
-def test_silence_ends_in_stacks_and_code_4(tmp_path):
-    process = run_python(f"""
-        import time
-        from jaxfacs.runtime.heartbeat import Heartbeat
-        heart = Heartbeat({str(tmp_path)!r}, process=0, limit_s=0.4)
-        time.sleep(1.0)  # not armed before the first step: compilation may take long
-        heart.beat(1)
-        def stuck_in_a_collective():
-            time.sleep(60)
-        stuck_in_a_collective()
-    """)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == HANG_EXIT_CODE == 4
-    assert "no step finished" in said and "stuck_in_a_collective" in said
-
-
-def test_a_closed_heartbeat_watches_no_more(tmp_path):
-    process = run_python(f"""
-        import time
-        from jaxfacs.runtime.heartbeat import Heartbeat
-        heart = Heartbeat({str(tmp_path)!r}, process=0, limit_s=0.2)
-        heart.beat(1)
-        heart.close()
-        time.sleep(1)
-    """)
-    assert process.wait(timeout=30) == 0
 
 
 def test_sigterm_is_an_answer_not_a_death():
