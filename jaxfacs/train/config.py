@@ -232,7 +232,8 @@ class Experiment:
     """non-finite steps in a row after which the run gives up with exit code 3"""
     spike_deviations: float = 0.0
     """a step is skipped too if its loss or gradient norm lies more than so many standard deviations
-    above the mean of the last `spike_window` good steps (6 is usual); 0: never"""
+    above the mean of the last `spike_window` good steps (6 is usual), of which a quarter must have
+    been; it counts for `max_skipped` as well; 0: never"""
     spike_window: int = 128
     watchdog_s: float = 1800.0
     """seconds without a finished step after which stacks are printed and the process ends with
@@ -270,6 +271,21 @@ def check(experiment: Experiment) -> Experiment:
     for name, value in at_least_one.items():
         if value < 1:
             raise UserError(f"{name} is {value}; give 1 or more")
+    at_least_zero = {
+        "mesh.nodes": e.mesh.nodes,
+        "mesh.batch_per_device": e.mesh.batch_per_device,
+        "evaluation.every": e.evaluation.every,
+        "evaluation.batch_size": e.evaluation.batch_size,
+        "checkpoint.best": e.checkpoint.best,
+        "checkpoint.every_minutes": e.checkpoint.every_minutes,
+        "data.max_damaged": e.data.max_damaged,
+        "spike_deviations": e.spike_deviations,
+        "watchdog_s": e.watchdog_s,
+        "peak_tflops": e.peak_tflops,
+    }
+    for name, value in at_least_zero.items():
+        if not value >= 0:
+            raise UserError(f"{name} is {value}; give 0 or more")
     if not 0 <= e.ema < 1:
         raise UserError(f"ema is {e.ema}; give a decay in [0, 1), 0 for none")
     if e.optim.learning_rate <= 0:
@@ -281,6 +297,11 @@ def check(experiment: Experiment) -> Experiment:
         )
     if e.optim.sam_rho < 0:
         raise UserError(f"optim.sam-rho is {e.optim.sam_rho}; give 0 for none, or a radius")
+    if e.spike_deviations < 0 or e.spike_window < 8:
+        raise UserError(
+            f"spike-deviations is {e.spike_deviations:g} and spike-window {e.spike_window}; give 0 "
+            "for none or a positive number (6), and 8 steps or more"
+        )
     if e.optim.warmup_steps >= e.steps:
         raise UserError(
             f"optim.warmup-steps {e.optim.warmup_steps} leave nothing of {e.steps} steps; "
