@@ -8,7 +8,7 @@ from jax.experimental import multihost_utils
 
 from jaxfacs.errors import UserError
 
-LONGEST = 1024  # bytes of a message
+LONGEST = 8192  # bytes of a message
 
 
 def on_first(action: Callable[[], None]) -> None:

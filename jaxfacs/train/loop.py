@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from jaxfacs.runtime import preemption
+from jaxfacs.runtime.together import on_first
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train.checkpoint import NonFiniteStateError
 from jaxfacs.train.config import Experiment
@@ -56,8 +57,10 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
 
     def save(results: dict[str, float] | None = None) -> None:
         nonlocal unread, saved, wanted
-        unread = _read(this, unread)
+        with clock("step"):
+            unread = _read(this, unread)
         with clock("checkpoint"):
+            on_first(this.lock.check)
             # First the lines, then the checkpoint that makes a resumed run keep them.
             this.writer.sync()
             carried = {"evaluated": evaluated, "window": this.meter.carried()}
@@ -86,7 +89,8 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
         stopping = this.signals.requested() and step < experiment.steps
         results = None
         if not stopping and _evaluation_due(experiment, step) and evaluated < step:
-            unread = _read(this, unread)
+            with clock("step"):
+                unread = _read(this, unread)
             with reading(), clock("evaluation"):
                 results = this.evaluate(state)
             if results is None:

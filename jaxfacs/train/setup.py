@@ -1,6 +1,7 @@
 """Builds the parts of a run, in the order in which they depend on each other."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from jaxfacs.errors import UserError
 from jaxfacs.runtime.clock import Clock, Interval
 from jaxfacs.runtime.exchange import Exchange, Rounds
 from jaxfacs.runtime.heartbeat import Heartbeat
+from jaxfacs.runtime.lock import Lock
 from jaxfacs.runtime.metrics import MetricWriter
 from jaxfacs.runtime.preemption import Preemption
 from jaxfacs.runtime.profile import ProfileWindow
-from jaxfacs.train import evaluation, stored_flow, transfer, workdir
+from jaxfacs.runtime.together import on_first
+from jaxfacs.train import evaluation, flops, stored_flow, transfer, workdir
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
 from jaxfacs.train.checkpoint import Checkpoints, Manifest, new_manifest
@@ -45,6 +48,7 @@ class Run:
     predict_step: Callable[..., dict[str, jax.Array]]
     batches: Iterator[dict[str, np.ndarray]]
     validation: Callable[[], Iterator[dict[str, np.ndarray]]]
+    lock: Lock
     checkpoints: Checkpoints
     clock: Clock
     meter: Meter
@@ -80,6 +84,7 @@ class Run:
         self.heartbeat.close()
         self.writer.close()
         self.checkpoints.close()
+        self.lock.close()
         self.signals.close()
 
 
@@ -87,7 +92,18 @@ def start(
     experiment: Experiment, folder: Path, *, accept_changes: bool
 ) -> tuple[Run, State, dict[str, Any]]:
     """Everything ready for the first step: the run, its state, and what the host carried over."""
-    clock = Clock()
+    with ExitStack() as held:  # given back if the run is refused
+        ready = _start(experiment, folder, accept_changes=accept_changes, held=held)
+        held.pop_all()
+    return ready
+
+
+def _start(
+    experiment: Experiment, folder: Path, *, accept_changes: bool, held: ExitStack
+) -> tuple[Run, State, dict[str, Any]]:
+    heartbeat = Heartbeat(folder, process=jax.process_index(), limit_s=experiment.watchdog_s)
+    held.callback(heartbeat.close)
+    clock = Clock(on_phase=heartbeat.phase)
     mesh = meshes.create(experiment.mesh)
     experiment = meshes.sized(experiment, mesh)
     config = experiment.data
@@ -114,6 +130,10 @@ def start(
     stored_flow.check(experiment)
     facts = _label_facts(experiment, records, aus)
 
+    lock = Lock(folder)
+    held.callback(lock.close)
+    on_first(lock.take)
+
     # Where the first state comes from: this run's newest whole checkpoint, else another's network
     # (read before the folder is claimed, so that a rule can be mended), else from scratch.
     checkpoints = Checkpoints(folder, experiment.checkpoint)
@@ -122,8 +142,7 @@ def start(
         loaded = transfer.load(experiment, plan, aus=aus, emotions=records.emotions)
         records.refuse_overlap(loaded.seen)
     manifest = new_manifest(experiment, aus=aus, emotions=records.emotions, data=records.manifest())
-    workdir.claim(folder, manifest, accept_changes=accept_changes)
-    heartbeat = Heartbeat(folder, process=processes["process_index"], limit_s=experiment.watchdog_s)
+    on_first(lambda: workdir.claim(folder, manifest, accept_changes=accept_changes))
     with clock("restore"):
         restored = checkpoints.restore(plan.abstract)
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
@@ -167,7 +186,7 @@ def start(
         experiment=experiment,
         aus=aus,
         devices=mesh.devices.size,
-        flops=None,
+        flops=_flops(plan, experiment),
         carried=host.get("window"),
     )
     run = Run(
@@ -186,6 +205,7 @@ def start(
             records=records,
             **processes,
         ),
+        lock=lock,
         checkpoints=checkpoints,
         clock=clock,
         meter=meter,
@@ -223,6 +243,13 @@ def check_emotions(experiment: Experiment, records: Mixture) -> None:
         raise UserError(
             f"{records.path} names no emotions; give records that do, or --model.emotion False"
         )
+
+
+def _flops(plan: Plan, experiment: Experiment) -> tuple[float, float] | None:
+    """Operations of training on a clip, and those of a device in a second; None: not known."""
+    kind = plan.mesh.devices.flat[0].device_kind
+    peak = experiment.peak_tflops * 1e12 or flops.peak(kind, experiment.dtype)
+    return (flops.formula(plan, experiment).training, peak) if peak else None
 
 
 def _label_facts(

@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxfacs.errors import UserError
-from jaxfacs.files import replacing
+from jaxfacs.files import one_line, place, replacing
 from jaxfacs.train import config as configs
 from jaxfacs.train.meter import tell
 
@@ -15,10 +13,11 @@ from jaxfacs.train.meter import tell
 def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> None:
     """Writes config.json, or compares it: a run that changes midway is one run no more.
 
-    Raises UserError listing every field that differs, unless told to accept it, in which case the
-    list is printed and config.json is replaced.
+    One process does it for all. Raises UserError listing every field that differs, unless told to
+    accept it, in which case the list is printed and config.json is replaced; and if it cannot be
+    written.
     """
-    path = Path(workdir) / "config.json"
+    path = place(workdir) / "config.json"
     if path.exists():
         try:
             old = json.loads(path.read_text())
@@ -26,8 +25,10 @@ def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> N
             before = configs.to_json(configs.from_json(old["experiment"]))
             changes = configs.differences(before, manifest["experiment"])
             changes += configs.differences(_origin(old), _origin(manifest))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); give another --workdir") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({one_line(error)}); give another --workdir"
+            ) from error
         if changes and not accept_changes:
             raise UserError(
                 f"{workdir} holds a run with another config ({'; '.join(changes)}); give it the "
@@ -35,18 +36,23 @@ def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> N
             )
         for change in changes:
             tell(f"changed by --accept-changes: {change}")
-    if jax.process_index() == 0:
+    try:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {one_line(error)}; make room or mend access there, then the "
+            "same command goes on"
+        ) from error
 
 
 def make(workdir: Path) -> None:
     """Makes the folder, or raises UserError saying why it cannot be."""
     try:
-        Path(workdir).mkdir(parents=True, exist_ok=True)
+        place(workdir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot make --workdir {workdir} ({error.strerror}); give a folder you may write to"
+            f"cannot make --workdir {workdir} ({one_line(error)}); give a folder you may write to"
         ) from error
 
 
