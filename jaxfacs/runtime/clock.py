@@ -12,6 +12,8 @@ def _nothing(phase: str) -> None:
 class Clock:
     """Seconds per phase, summed over all processes that carried the run on so far.
 
+    Phases follow each other, none is inside another.
+
     The phases are "start" (opening records, making the network's state), "restore", "compile" (the
     first step of a process), "data" (waiting for a batch), "step", "evaluation", "checkpoint",
     "lost" (an estimate: steps that a killed process had done after its last checkpoint) and "other"
@@ -34,17 +36,18 @@ class Clock:
     ):
         self._before = dict(seconds or {})
         self._here: dict[str, float] = {}
+        self._open: tuple[str, float] | None = None  # the phase that is going on, and since when
         self.on_phase, self._now = on_phase, now
         self._born = now()
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         self.on_phase(phase)
-        start = self._now()
+        self._open = phase, self._now()
         try:
             yield
         finally:
-            self.add(phase, self._now() - start)
+            self._here, self._open = self._measured(), None
 
     def add(self, phase: str, seconds: float) -> None:
         """Counts seconds of this process."""
@@ -56,12 +59,19 @@ class Clock:
 
     def unmeasured(self) -> float:
         """Seconds of this process that belong to no phase yet."""
-        return max(self._now() - self._born - sum(self._here.values()), 0.0)
+        return max(self._now() - self._born - sum(self._measured().values()), 0.0)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Phase -> seconds; their sum is the time lived."""
-        return _sum(_sum(self._before, self._here), {"other": self.unmeasured()})
+        """Phase -> seconds, those of the one that is going on too; their sum is the time lived."""
+        return _sum(_sum(self._before, self._measured()), {"other": self.unmeasured()})
+
+    def _measured(self) -> dict[str, float]:
+        """Of this process."""
+        if self._open is None:
+            return self._here
+        phase, since = self._open
+        return _sum(self._here, {phase: self._now() - since})
 
     def shares(self) -> dict[str, float]:
         """Phase -> share of the time lived."""

@@ -52,6 +52,17 @@ def test_a_phase_that_fails_is_counted_too():
     assert clock.seconds == {"data": 7, "other": 0}
 
 
+def test_the_phase_that_is_going_on_counts():
+    hands = Hands()
+    clock = Clock(now=hands)
+    hands.at += 1
+    with clock("step"):
+        hands.at += 4
+        assert clock.seconds == {"step": 4, "other": 1}
+        hands.at += 2
+    assert clock.seconds == {"step": 6, "other": 1}
+
+
 def test_an_interval_passes_and_begins_again():
     hands = Hands()
     interval, never = Interval(60, now=hands), Interval(0, now=hands)
