@@ -6,7 +6,7 @@ A single source is a mixture of one, so that nobody has to ask which it is.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,7 @@ class Mixture:
       aus: the labels of the sets that are learned from; of several, sides joined and in order.
       emotions: the names that the emotion index means; of several, canonical ones.
       persons: (word for the people, subject) of everybody; `subject_B` gives places in this list.
+      damaged: places of the damaged records that batches of this process met so far.
     """
 
     config: DataConfig
@@ -64,6 +65,7 @@ class Mixture:
     aus: tuple[str, ...]
     emotions: tuple[str, ...]
     persons: tuple[tuple[str, str], ...]
+    damaged: set[str] = field(default_factory=set)
 
     def members(self, split: str) -> tuple[Member, ...]:
         """The parts that have a split; of the training split, those with a weight.

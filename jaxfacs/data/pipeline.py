@@ -16,6 +16,7 @@ import atexit
 import bisect
 import functools
 import itertools
+import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,15 +61,17 @@ def train_batches(
     and, where `config.flow` asks for it, `flow_BTHWF` float16 in [−1, 1] (`data.flow.stacks`),
     `landmarks_BT682` float32 (x, y) in pixels of the frames shown, the middle of the first at
     (0.5, 0.5), `valence_arousal_BT2` float32 in [−1, 1] (both NaN unknown), `emotion_B` int32
-    (place in `Mixture.emotions`, −1 unknown), `weight_B` float32 (the `loss_weight` of the set),
+    (place in `Mixture.emotions`, −1 unknown), `weight_B` float32 (the `loss_weight` of the set,
+    0 where the record is damaged: see `rows.Load`),
     `set_B` int32 (place in `Mixture.names`), `index_B` int64 (clip, as `Mixture.index` counts),
     `subject_B` int32 (place in `Mixture.persons`) and `start_B` int32 (first frame within the
     record), with B = batch_size / process_count. Process p has the rows p·B to (p + 1)·B of the
     batch.
 
     Raises:
-      UserError: a folder or a record cannot be read (shard and record named), the batch does not
-        divide, the label list is wrong.
+      UserError: a folder or a record cannot be read (shard and record named; of damaged ones
+        `config.max_damaged` are gone on without), the batch does not divide, the label list is
+        wrong.
     """
     records = records or open_data(config)
     local = _local_size(config.batch_size, process_index, process_count)
@@ -78,7 +81,8 @@ def train_batches(
     if config.balance or config.balance_subjects:
         order = order.random_map(_Rebalance.of(config, records))
     dataset = order.random_map(rows.random)[start_step * config.batch_size :]
-    return _iterate(_Part(dataset, local, process_index, process_count), local, config)
+    part = _Part(dataset, local, process_index, process_count)
+    return _iterate(part, local, config, records.damaged)
 
 
 def evaluation_batches(
@@ -95,7 +99,9 @@ def evaluation_batches(
     Windows of `frames × stride` tile a clip; where the last one runs over its end, its last frame
     is repeated with unknown labels. The last batch is filled up with rows of `weight_B` 0 (all
     others have 1, whatever their set), so that shapes never change and every process gets the same
-    number of batches. Keys as in `train_batches`. `batch_size` is global; 0: `config.batch_size`.
+    number of batches. Windows that show something of a damaged record have 0 as well; at the end
+    their number is told. Keys as in `train_batches`. `batch_size` is global; 0:
+    `config.batch_size`.
     """
     records = records or open_data(config)
     batch_size = batch_size or config.batch_size
@@ -109,7 +115,8 @@ def evaluation_batches(
     windows += [(-1, 0)] * (-len(windows) % batch_size)
     rows = _Rows.of(records, config, split, index, training=False)
     dataset = grain.MapDataset.source(windows).map(rows.window)
-    return _iterate(_Part(dataset, local, process_index, process_count), local, config)
+    part = _Part(dataset, local, process_index, process_count)
+    return _iterate(part, local, config, records.damaged, told=f"the measures on {split}")
 
 
 def _local_size(batch_size: int, process_index: int, process_count: int) -> int:
@@ -157,7 +164,15 @@ BATCH_KEYS = {
 }
 
 
-def _iterate(rows: grain.MapDataset, local: int, config: DataConfig) -> Iterator[Batch]:
+def _iterate(
+    rows: grain.MapDataset, local: int, config: DataConfig, damaged: set[str], *, told: str = ""
+) -> Iterator[Batch]:
+    """Batches of `local` rows.
+
+    Args:
+      damaged: see `Mixture.damaged`.
+      told: at the end, with the number of damaged rows: what they are left out of.
+    """
     # cv2 would start its own threads inside each of ours.
     cv2.setNumThreads(1)
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.threads + 1)
@@ -167,23 +182,47 @@ def _iterate(rows: grain.MapDataset, local: int, config: DataConfig) -> Iterator
 
         flags.FLAGS.mark_as_parsed()  # grain reads a flag, and we are not an absl application
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.workers))
-    generator = _yield_batches(iter(batches), copy=config.workers > 0)
+    generator = _yield_batches(iter(batches), config, damaged, told)
     _OPEN.add(generator)
     return generator
 
 
-def _yield_batches(iterator: grain.DatasetIterator, *, copy: bool) -> Iterator[Batch]:
-    """Renames the keys and ends the threads and workers with the generator.
+def _yield_batches(
+    iterator: grain.DatasetIterator, config: DataConfig, damaged: set[str], told: str
+) -> Iterator[Batch]:
+    """Renames the keys, counts damage, and ends the threads and workers with the generator.
 
-    Workers answer in shared memory, which complains when it outlives them: `copy` takes it out.
+    Workers answer in shared memory, which complains when it outlives them, so it is copied out.
     """
+    copy, left_out = config.workers > 0, 0
     try:
         for batch in iterator:
+            for message in filter(None, batch.pop("damage").tolist()):
+                _count(message.decode(errors="replace"), damaged, config.max_damaged)
+                left_out += 1
             yield {
                 BATCH_KEYS[key]: np.array(value) if copy else value for key, value in batch.items()
             }
+        if told and left_out:
+            _tell(f"{left_out} windows that show damaged records are left out of {told}")
     finally:
         iterator.close()
+
+
+def _count(message: str, damaged: set[str], most: int) -> None:
+    """Names a damaged record, once. Raises UserError where there are more than `most`."""
+    place, _, what = message.partition("\n")
+    if place in damaged:
+        return
+    if len(damaged) >= most:
+        raise UserError(f"{place}{what}; data.max_damaged allows for {most} damaged records")
+    damaged.add(place)
+    _tell(f"{place}{what}; goes on without it, damaged record {len(damaged)} of at most {most}")
+
+
+def _tell(text: str) -> None:
+    """Of this process: each reads records of its own."""
+    print(text, file=sys.stderr, flush=True)
 
 
 # Python frees modules at exit before iterators that nobody closed, whose threads then complain.

@@ -1,12 +1,16 @@
 """Opens a record folder: what is in it, whether it is whole, and its records one by one."""
 
 import bisect
+import errno
 import json
+import os
+import re
 import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +28,32 @@ from jaxfacs.data.writer import (
     write_set,
 )
 from jaxfacs.errors import UserError
+from jaxfacs.files import one_line, retrying
 
-__all__ = ["RecordSet", "ShardSource", "Statistics", "clip_from_arrays", "open_set", "write_set"]
+__all__ = [
+    "DamagedError",
+    "RecordSet",
+    "ShardSource",
+    "Statistics",
+    "clip_from_arrays",
+    "open_set",
+    "write_set",
+]
+
+
+class DamagedError(UserError):
+    """A record that is not what was written.
+
+    Attributes:
+      place: where it lies, as `ShardSource.place` says it.
+    """
+
+    def __init__(self, place: str, what: str):
+        super().__init__(place, what)
+        self.place = place
+
+    def __str__(self) -> str:
+        return "".join(self.args)
 
 
 @dataclass(frozen=True)
@@ -209,6 +237,9 @@ class ShardSource:
     """The raw records of one split by number; damage is reported with its shard and record.
 
     Threads may share it. Readers open when they are first used, in whatever process that is.
+    Storage that fails in a way that may pass is asked again (`files.retrying`). What it says then
+    is a DamagedError, if it can be one record's own fault, else a UserError: storage that is away
+    damages no record.
     """
 
     def __init__(self, folder: Path, shards: Sequence[Mapping[str, Any]]):
@@ -222,13 +253,14 @@ class ShardSource:
 
     def __getitem__(self, record: int) -> bytes:
         shard, row = self._locate(record)
+        place = self.place(record)
         try:
-            return self._reader(shard).read([row])[0]
+            return retrying(partial(self._read, shard, row), what=f"reading {place}")
         except Exception as error:  # array_record raises bare C++ errors of several types
-            raise UserError(
-                f"{self.place(record)}, cannot be read ({_first_line(error)}); "
-                "copy the set again or build it again"
-            ) from error
+            what = f", cannot be read ({one_line(error)})"
+            if isinstance(error, OSError) and error.errno != errno.EIO:  # EIO: a bad sector
+                raise UserError(f"{place}{what}; see whether the storage is there") from error
+            raise DamagedError(place, f"{what}; copy the set again or build it again") from error
 
     def place(self, record: int) -> str:
         """Where a record lies, for messages: "FILE, record K"."""
@@ -241,16 +273,26 @@ class ShardSource:
         shard = bisect.bisect_right(self._ends, record)
         return shard, int(record) - (self._ends[shard - 1] if shard else 0)
 
+    def _read(self, shard: int, row: int) -> bytes:
+        try:
+            return self._reader(shard).read([row])[0]
+        except Exception as error:
+            self._readers.pop(shard, None)  # one whose file did not open would never try again
+            if failure := _system_error(error):
+                raise failure from error
+            raise
+
     def _reader(self, shard: int) -> Any:
-        if shard not in self._readers:
+        reader = self._readers.get(shard)
+        if reader is None:
             from array_record.python.array_record_module import ArrayRecordReader
 
             with self._lock:
                 # Reading ahead and in parallel only helps sequential reading.
-                self._readers[shard] = ArrayRecordReader(
+                reader = self._readers[shard] = ArrayRecordReader(
                     str(self._files[shard]), "readahead_buffer_size:0,max_parallelism:0"
                 )
-        return self._readers[shard]
+        return reader
 
     def __getstate__(self):
         return {"_files": self._files, "_ends": self._ends}
@@ -259,5 +301,9 @@ class ShardSource:
         self.__dict__.update(state, _readers={}, _lock=threading.Lock())
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]
+def _system_error(error: Exception) -> OSError | None:
+    """What the system said where array_record has it in words: "pread() failed: Stale file ..."."""
+    found = re.search(r"\(\) failed: ([^;]+)", str(error))
+    numbers = {os.strerror(number): number for number in errno.errorcode}
+    number = numbers.get(found.group(1).strip()) if found else None
+    return None if number is None else OSError(number, str(error))

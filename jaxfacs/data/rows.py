@@ -1,6 +1,6 @@
 """From a record to one row of a batch: decoded, cut in time, changed, labels projected."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,30 @@ import numpy as np
 from jaxfacs.data import flow, schema, transforms
 from jaxfacs.data.config import DataConfig
 from jaxfacs.data.projection import Projection
-from jaxfacs.data.records import ShardSource
+from jaxfacs.data.records import DamagedError, ShardSource
 from jaxfacs.errors import UserError
 
 Row = dict[str, np.ndarray | np.generic]
 
+# What a row says that counts for nothing.
+UNKNOWN = {
+    **dict.fromkeys(("occurrence", "intensity", "emotion"), -1),
+    **dict.fromkeys(("landmarks", "valence_arousal"), np.nan),
+    "weight": 0,
+}
+MESSAGE_BYTES = 1000  # of `damage`: the rows of a batch have one type
+
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """From a record's number to one row of a batch. Picklable: worker processes get a copy."""
+    """From a record's number to one row of a batch. Picklable: worker processes get a copy.
+
+    A row whose record is damaged says so in `damage`, "PLACE\\nWHAT" in bytes, and counts for
+    nothing: `UNKNOWN`. Its pixels are those of the next whole record, because BatchNorm sees them
+    whatever their weight, and grey ones would move its statistics. So it is as pure a function of
+    the seed, the step and the damage as any other row. Where `max_damaged` records and one more lie
+    side by side the first DamagedError is raised: the run would not go on with so many.
+    """
 
     source: ShardSource
     num_aus: int
@@ -36,33 +51,52 @@ class Load:
         return blended(self._random(record, rng), self._random(int(partner), far), share)
 
     def _random(self, record: int, rng: np.random.Generator) -> Row:
-        clip = self._clip(record)
-        drawn = transforms.draw(self.config.augment, rng)
-        start, places_T = random_places(len(clip.frames), self.config, rng)
-        return self._row(record, clip, start, places_T, drawn, rng)
+        def drawn(record: int) -> Row:
+            clip = self._clip(record)
+            drawn = transforms.draw(self.config.augment, rng)
+            start, places_T = random_places(len(clip.frames), self.config, rng)
+            return self._row(record, clip, start, places_T, drawn, rng)
+
+        return self._or_next(record, drawn)
 
     def window(self, window: tuple[int, int]) -> Row:
         record, start = window
         if record < 0:  # padding
-            blank = {
-                **dict.fromkeys(("occurrence", "intensity", "emotion"), -1),
-                **dict.fromkeys(("landmarks", "valence_arousal"), np.nan),
-            }
             shown = self.window((0, 0))
-            return {key: np.full_like(value, blank.get(key, 0)) for key, value in shown.items()}
-        clip = self._clip(record)
+            nothing = {key: np.zeros_like(value) for key, value in shown.items()}
+            return nothing | _unknown(shown)
         places_T = start + self.config.stride * np.arange(self.config.frames)
+        still = transforms.unchanged(self.config.augment)
         rng = np.random.default_rng(0)  # nothing is random without augmentation
-        return self._row(
-            record, clip, start, places_T, transforms.unchanged(self.config.augment), rng
+        return self._or_next(
+            record, lambda r: self._row(r, self._clip(r), start, places_T, still, rng)
         )
+
+    def _or_next(self, record: int, row_of: Callable[[int], Row]) -> Row:
+        """The row of a record, or where that is damaged one with the pixels of the next whole."""
+        first: DamagedError | None = None
+        for offset in range(self.config.max_damaged + 1):
+            try:
+                row = row_of((record + offset) % len(self.source))
+            except DamagedError as error:
+                first = first or error
+                continue
+            if first is None:
+                return row
+            own = {"index": np.int64(record), "subject": self.subject_N[record]}
+            return {**row, **_unknown(row), **own, "damage": _message("\n".join(first.args))}
+        assert first is not None
+        raise first
 
     def _clip(self, record: int) -> schema.Clip:
         raw = self.source[record]
         try:
             return schema.decode(raw, num_aus=self.num_aus)
         except ValueError as error:
-            raise UserError(f"{self.source.place(record)}, is damaged: {error}") from error
+            raise self._damaged(record, f", is damaged: {error}") from error
+
+    def _damaged(self, record: int, what: str) -> DamagedError:
+        return DamagedError(self.source.place(record), what)
 
     def _row(
         self,
@@ -100,6 +134,7 @@ class Load:
             "index": np.int64(record),
             "subject": self.subject_N[record],
             "start": np.int32(start),
+            "damage": _message(""),
         }
         if self.config.flow:
             row["flow"] = self._flow(record, clip, places_T, drawn)
@@ -121,7 +156,7 @@ class Load:
             if len(field_FHW2) != stop - first:
                 raise ValueError(f"{len(clip.flow)} flow fields for {len(clip.frames)} frames")
         except ValueError as error:
-            raise UserError(f"{self.source.place(record)}, is damaged: {error}") from error
+            raise self._damaged(record, f" ({clip.clip_id}), is damaged: {error}") from error
         return flow.stacks(
             transforms.carry(field_FHW2, drawn, size=self.config.size),
             places_T - first,
@@ -134,11 +169,15 @@ class Load:
         for place in places_T.tolist():
             if place not in decoded:
                 jpeg = np.frombuffer(clip.frames[place], np.uint8)
-                frame = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB) if jpeg.size else None
+                try:
+                    frame = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB) if jpeg.size else None
+                except cv2.error:  # a header that asks for more pixels than there can be
+                    frame = None
                 if frame is None:
-                    raise UserError(
-                        f"{self.source.place(record)} ({clip.clip_id}), frame {place}: "
-                        "the JPEG does not decode; build the set again"
+                    raise self._damaged(
+                        record,
+                        f" ({clip.clip_id}), frame {place}: "
+                        "the JPEG does not decode; build the set again",
                     )
                 decoded[place] = frame
         return [decoded[place] for place in places_T.tolist()]
@@ -149,7 +188,8 @@ def blended(one: Mapping[str, Any], other: Mapping[str, Any], share: float) -> R
 
     Occurrence becomes float32, a share in [0, 1]. A label that is unknown in either row is unknown.
     A clip has one emotion, so two different ones leave it unknown; landmarks of two faces are of
-    neither. What tells where a row is from (`index`, `start` …) is that of the first.
+    neither. What tells where a row is from (`index`, `start` …) is that of the first. A blend with
+    a damaged clip counts for nothing.
     """
     rest = 1 - share
     mixed: dict[str, Any] = dict(one)
@@ -163,7 +203,17 @@ def blended(one: Mapping[str, Any], other: Mapping[str, Any], share: float) -> R
     mixed["landmarks"] = np.full_like(one["landmarks"], np.nan)
     if one["emotion"] != other["emotion"]:
         mixed["emotion"] = np.int32(-1)
+    mixed["weight"] = np.float32(one["weight"] * other["weight"])
+    mixed["damage"] = max(one["damage"], other["damage"])  # "" is before any other
     return mixed
+
+
+def _unknown(row: Mapping[str, Any]) -> Row:
+    return {key: np.full_like(row[key], value) for key, value in UNKNOWN.items()}
+
+
+def _message(text: str) -> np.ndarray:
+    return np.array(text.encode(), f"S{MESSAGE_BYTES}")
 
 
 def _taken(

@@ -212,7 +212,9 @@ def test_blended_pictures_and_flow_add_up():
             "valence_arousal": np.array([[0.5, np.nan], [-0.5, 0]], np.float32),
             "landmarks": np.zeros((2, 68, 2), np.float32),
             "emotion": np.int32(emotion),
+            "weight": np.float32(1),
             "index": np.int64(first),
+            "damage": np.array(b"", "S9"),
         }
 
     one, other = row(1, 1), row(1, 0)
