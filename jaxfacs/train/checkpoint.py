@@ -33,6 +33,7 @@ from jaxfacs import __version__
 from jaxfacs.errors import UserError
 from jaxfacs.files import error_number, one_line, retrying, transient
 from jaxfacs.train import config as configs
+from jaxfacs.train import spikes
 from jaxfacs.train.config import CheckpointConfig, Experiment
 from jaxfacs.train.meter import tell
 from jaxfacs.train.paths import paths
@@ -44,7 +45,7 @@ Answer = TypeVar("Answer")
 ATTEMPTS = 6  # of a save or a read that fails in a way that may pass
 ITEMS = {
     "network": ("params", "stats", "ema"),
-    "training": ("step", "skipped", "skipped_in_row", "opt_state"),
+    "training": ("step", "skipped", "skipped_in_row", "opt_state", "spikes"),
 }
 
 
@@ -110,11 +111,12 @@ class Checkpoints:
         manifest = read_manifest(folder)
         if abstract_state is None:
             return None
-        _check_same_arrays(folder, manifest, abstract_state)
+        there = _with_its_window(abstract_state, manifest)
+        _check_same_arrays(folder, manifest, there)
         state: Tree = {}
         for item in ITEMS:
-            state |= restore_item(folder, item, _part(abstract_state, item), manifest)
-        return state, manifest
+            state |= restore_item(folder, item, _part(there, item), manifest)
+        return spikes.fitted(state, abstract_state), manifest
 
     def save(self, state: Tree, manifest: Manifest, metrics: dict[str, float] | None) -> None:
         """Starts to write `state`; returns once the arrays may be donated again.
@@ -290,6 +292,20 @@ def restore_item(folder: Path, item: str, abstract: Tree, manifest: Manifest) ->
     return tree
 
 
+def _with_its_window(abstract_state: Tree, manifest: Manifest) -> Tree:
+    """The form of the state with the window of spikes that the step has, which may be none."""
+    place = abstract_state["step"].sharding
+    window = {
+        path.removeprefix("spikes/"): jax.ShapeDtypeStruct(
+            tuple(array["shape"]), array["dtype"], sharding=place
+        )
+        for path, array in manifest["arrays"]["training"].items()
+        if path.startswith("spikes/")
+    }
+    rest = {key: form for key, form in abstract_state.items() if key != "spikes"}
+    return rest | ({"spikes": window} if window else {})
+
+
 def _check_same_arrays(folder: Path, manifest: Manifest, abstract_state: Tree) -> None:
     """Raises UserError naming the first array that this run has otherwise."""
     for item in ITEMS:
@@ -368,7 +384,7 @@ def _agreed(action: Callable[[], Answer]) -> Answer:
 
 
 def _part(state: Tree, item: str) -> Tree:
-    return {key: state[key] for key in ITEMS[item]}
+    return {key: state[key] for key in ITEMS[item] if key in state}
 
 
 def steps_in(folder: Path) -> list[int]:

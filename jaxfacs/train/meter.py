@@ -11,7 +11,9 @@ from jaxfacs.evaluate.sums import Counts
 from jaxfacs.runtime.clock import Clock
 from jaxfacs.runtime.exchange import Straggler
 from jaxfacs.runtime.metrics import MetricWriter
+from jaxfacs.train import spikes
 from jaxfacs.train.config import Experiment
+from jaxfacs.train.flops import utilisation
 
 # What is averaged over the window, with all that begins so; counts (arrays over AUs) are added up
 # over it; of all others the last step's number is written.
@@ -21,7 +23,7 @@ Numbers = dict[str, float | np.ndarray]
 
 
 class TooManySkippedError(Exception):
-    """So many steps in a row were not finite that going on is pointless."""
+    """So many steps in a row were skipped that going on is pointless."""
 
 
 class Meter:
@@ -121,7 +123,7 @@ class Meter:
             self._sums, self._count = {}, 0
         if in_row >= self._max_skipped:
             raise TooManySkippedError(
-                f"steps {step - in_row + 1} to {step} were not finite and were skipped"
+                f"steps {step - in_row + 1} to {step} {spikes.why(metrics)} and were skipped"
             )
 
     def _occurrence(self) -> dict[str, float]:
@@ -154,8 +156,8 @@ class Meter:
             "data_wait": data / seconds,
         }
         if self._flops is not None:
-            each, peak = self._flops
-            found["mfu"] = each * clips / self._devices / peak
+            training, peak = self._flops
+            found["mfu"] = utilisation(training, clips / self._devices, peak)
         self._mark, self._mark_steps, self._bytes = self._measured(), 0, 0
         return found
 

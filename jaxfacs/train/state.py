@@ -1,11 +1,12 @@
 """The state of a run: one nested dict of arrays, all of which the checkpoint holds.
 
     step            int32   steps done; batch i is drawn at step i, so it is also the data position
-    skipped         int32   steps whose update was dropped because something was not finite
+    skipped         int32   steps whose update was dropped: something was not finite, or leapt
     skipped_in_row  int32   how many of those came last, without a good one between
     params, stats   dicts   the network's, float32
     opt_state               optax's
     ema             dict    {"params", "stats"}: moving averages of both, or empty
+    spikes          dict    the last good steps (`train.spikes`); only where spikes are looked for
 
 There is no random state: dropout keys are folded from (seed, step).
 """
@@ -25,7 +26,7 @@ from jax.sharding import Mesh
 from jaxfacs import models
 from jaxfacs.errors import UserError
 from jaxfacs.train import mesh as meshes
-from jaxfacs.train import optim
+from jaxfacs.train import optim, spikes
 from jaxfacs.train.config import Experiment, ModelConfig
 from jaxfacs.train.optim import Schedule
 
@@ -158,7 +159,7 @@ def plan(
     def init() -> State:
         _, params, stats = network()
         zero = jnp.zeros((), jnp.int32)
-        return {
+        state = {
             "step": zero,
             "skipped": zero,
             "skipped_in_row": zero,
@@ -167,6 +168,9 @@ def plan(
             "opt_state": tx.init(params),
             "ema": {"params": params, "stats": stats} if experiment.ema else {},
         }
+        if experiment.spike_deviations:
+            state["spikes"] = spikes.window(experiment.spike_window)
+        return state
 
     abstract = jax.eval_shape(init)
     shardings = meshes.state_shardings(experiment.mesh, mesh, abstract)

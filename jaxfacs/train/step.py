@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 
 from jaxfacs import models, ops
 from jaxfacs.errors import UserError
-from jaxfacs.train import groups, optim, terms
+from jaxfacs.train import groups, optim, spikes, terms
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train.config import Experiment
 from jaxfacs.train.labels import Batch, answered_frames, labels_for
@@ -62,7 +62,7 @@ def jit_predict_step(
 def train_step(
     plan: Plan, experiment: Experiment, facts: Facts, state: State, batch: Batch
 ) -> tuple[State, Metrics]:
-    """Takes one optimiser step on `batch`, or none if anything in it is not finite.
+    """Takes one optimiser step on `batch`, or none if it is a spike or not finite anywhere.
 
     The batch may be cut into micro-batches whose sums are added before the one division, so that
     the gradient is that of the whole batch. BatchNorm sees each micro-batch by itself, and its
@@ -103,14 +103,24 @@ def train_step(
     new["ema"] = _moved_average(experiment.ema, applied, state["ema"], new)
     # Squares overflow before values do, so a finite norm means finite second moments as well.
     norms = (total, grad_norm, optax.tree.norm(updates), optax.tree.norm(stats))
-    finite = jnp.isfinite(jnp.stack(norms)).all()
-    kept = {k: jax.tree.map(partial(jnp.where, finite), new[k], state[k]) for k in new}
-    bad = 1 - finite.astype(jnp.int32)
+    good = jnp.isfinite(jnp.stack(norms)).all()
+    leap = jnp.zeros((), bool)
+    if "spikes" in state:
+        measured = {"loss": total, "grad_norm": grad_norm}
+        leap = good & spikes.found(
+            state["spikes"], measured, deviations=experiment.spike_deviations
+        )
+        good &= ~leap
+        new["spikes"] = spikes.after(state["spikes"], measured)
+    kept = {k: jax.tree.map(partial(jnp.where, good), new[k], state[k]) for k in new}
+    bad = 1 - good.astype(jnp.int32)
     counters = {
         "step": state["step"] + 1,
         "skipped": state["skipped"] + bad,
         "skipped_in_row": (state["skipped_in_row"] + 1) * bad,
     }
+    if "spikes" in kept:
+        kept["spikes"]["in_row"] += leap
     metrics = {
         "loss": total,
         **{f"loss_{name}": mean for name, mean in means.items() if len(means) > 1},
@@ -118,6 +128,7 @@ def train_step(
         "learning_rate": plan.schedule(applied),
         "skipped": counters["skipped"],
         "skipped_in_row": counters["skipped_in_row"],
+        **({"spikes_in_row": kept["spikes"]["in_row"]} if "spikes" in kept else {}),
         **groups.numbers(
             groups.of(state["params"], plan.frozen_params),
             grads=grads,

@@ -27,6 +27,7 @@ class Tiny(nnx.Module):
         poison,
         rngs,
         valence_arousal=False,
+        leap=0.0,
     ):
         hidden = int(16 * width)
         self.stem = nnx.Linear(3 * 16, hidden, dtype=dtype, rngs=rngs)
@@ -35,7 +36,7 @@ class Tiny(nnx.Module):
         self.intensity = nnx.Linear(hidden, num_aus, rngs=rngs) if intensity else None
         self.emotion = nnx.Linear(hidden, num_emotions, rngs=rngs) if num_emotions else None
         self.affect = nnx.Linear(hidden, 2, rngs=rngs) if valence_arousal else None
-        self.per_frame, self.dropout, self.poison = per_frame, dropout, poison
+        self.per_frame, self.dropout, self.poison, self.leap = per_frame, dropout, poison, leap
 
     def __call__(self, x, *, train, dropout_key=None):
         b, t, h, w, c = x.shape
@@ -51,6 +52,8 @@ class Tiny(nnx.Module):
             y = y.mean(1)
         if self.poison:  # a batch with so bright a clip cannot be learned from
             y = jnp.where(x.mean((1, 2, 3, 4)).max() > self.poison, jnp.nan, y)
+        if self.leap:  # or is answered so loudly that its loss leaps
+            y = jnp.where(x.mean((1, 2, 3, 4)).max() > self.leap, 100 * y, y)
         outputs = {} if self.head is None else {"occurrence": self.head(y)}
         if self.affect is not None:
             outputs["valence_arousal"] = jnp.tanh(self.affect(y))
@@ -75,6 +78,7 @@ def tiny(
     dtype=jnp.float32,
     norm=True,
     poison=0.0,
+    leap=0.0,
 ):
     return Tiny(
         num_aus=num_aus,
@@ -87,6 +91,7 @@ def tiny(
         dtype=dtype,
         norm=norm,
         poison=poison,
+        leap=leap,
         rngs=rngs,
     )
 
