@@ -9,9 +9,8 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from jaxfacs.errors import UserError
+from jaxfacs.runtime import preemption
 
 USAGE = """usage: {prog} CONFIG.py[:KEY=VALUE,...] --workdir DIR [--smoke] [--accept-changes]
        [--dry-run] [--compile-for N] [--FIELD VALUE ...]
@@ -32,18 +31,23 @@ Trains what CONFIG.py describes (see configs/). The same command on the same DIR
   --FIELD VALUE      any field of the experiment, e.g. --data.batch-size 64
                      --optim.learning-rate 3e-4; {prog} CONFIG.py --help lists them
 
-exit codes: 0 finished; 2 bad input; 3 too many non-finite steps; 4 hung; 75 stopped by SIGTERM
-after saving: run the same command again"""
+exit codes: 0 finished; 2 bad input; 3 too many non-finite steps; 4 hung; 6 another process of the
+run was lost; 75 stopped by SIGTERM, saved. After 4, 6 and 75 run the same command again"""
 
 
 def train(argv: list[str], prog: str) -> int:
     """Trains from a config file; the same command resumes. See USAGE."""
+    with preemption.ending_at_once():  # before JAX is imported, which takes seconds
+        return _train(argv, prog)
+
+
+def _train(argv: list[str], prog: str) -> int:
     words, dry, compile_for = _split_dry_run(argv)
     path, workdir, smoke, accept_changes, overrides = _split_arguments(words, prog)
     if path is None:
         print(USAGE.format(prog=prog))
         return 0
-    from jaxfacs.runtime import distributed
+    from jaxfacs.runtime import distributed, lost
     from jaxfacs.train import config as configs
     from jaxfacs.train import workdir as workdirs
 
@@ -64,7 +68,8 @@ def train(argv: list[str], prog: str) -> int:
     from jaxfacs.train.loop import run
 
     try:
-        return run(experiment, workdir, accept_changes=accept_changes)
+        with lost.ending_all(prog):
+            return run(experiment, workdir, accept_changes=accept_changes)
     except CannotSaveError as error:
         # At once: the writes that Orbax began would print tracebacks as the interpreter ends.
         print(f"{prog}: {error}", file=sys.stderr, flush=True)
@@ -117,6 +122,8 @@ def parse_overrides(experiment, overrides: list[str], *, prog: str):
 
     Raises UserError in one line, with near names for a field that does not exist.
     """
+    import tyro
+
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):

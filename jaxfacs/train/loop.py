@@ -27,6 +27,7 @@ def run(experiment: Experiment, folder: Path, *, accept_changes: bool = False) -
     75 stopped by a signal after saving, 3 gave up on non-finite steps (the checkpoints are good).
     """
     this, state, host = start(experiment, folder, accept_changes=accept_changes)
+    code = None
     try:
         code = _loop(this, state, evaluated=host.get("evaluated", 0))
         this.checkpoints.wait()
@@ -39,7 +40,10 @@ def run(experiment: Experiment, folder: Path, *, accept_changes: bool = False) -
         )
         code = GAVE_UP
     finally:
-        this.close()
+        # After an error in one of several the caller tells the others, and this process ends at
+        # once: closing would wait for one that may be gone.
+        if code is not None or jax.process_count() == 1:
+            this.close()
     tell(f"where the time went: {this.clock.summary()}")
     return code
 
@@ -134,6 +138,7 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
             unread = step + 1, metrics
             heard = this.rounds.after(step + 1)
         step, compiled = step + 1, True
+        this.signals.hold()
         if heard:
             wanted = heard.save
             this.meter.heard(heard.slowest)
