@@ -13,6 +13,7 @@ Signals are real and nothing in the package knows of this file. Tests use `start
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -84,6 +85,25 @@ def start(fault: str, *arguments: object, devices: int = 1, **environment: str) 
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def several(
+    count: int, fault: str, *arguments: object, faulty: int = 0, **environment: str
+) -> list[subprocess.Popen]:
+    """As many processes of one run over loopback; `fault` happens in that of number `faulty`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    ours = {
+        "JAXFACS_COORDINATOR": address,
+        "JAXFACS_PROCESS_COUNT": str(count),
+        "JAXFACS_TEST_FAULTY": str(faulty),
+        "JAXFACS_HEARTBEAT_TIMEOUT_S": "10",
+        **environment,
+    }
+    return [
+        start(fault, *arguments, **ours, JAXFACS_PROCESS_INDEX=str(index)) for index in range(count)
+    ]
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
