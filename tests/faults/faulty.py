@@ -3,14 +3,17 @@
     python faulty.py WHEN:N:WHAT[+SECONDS] train CONFIG ...
 
 WHEN is a phase of `runtime.clock.Clock` ("compile", "data", "step", "evaluation", "checkpoint",
-"restore") at its N-th entry, "start" (the records are opened) or "born" (nothing is imported yet).
-WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour) or `raise`;
-after SECONDS, where these are given, in a thread, so that it meets what comes after. In a run of
-several processes it happens in that of JAXFACS_TEST_FAULTY (0).
+"restore") at its N-th entry, "start" (the records are opened) or "born" (nothing is imported yet);
+or, within their phases, the N-th batch of "reader" (training) or "validation", or the N-th "save".
+WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour), `raise`, or
+`skew` (the time of day is wrong from then on); after SECONDS, where these are given, in a thread,
+so that it meets what comes after. In a run of several processes it happens in that of
+JAXFACS_TEST_FAULTY (0).
 
 Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
 """
 
+import itertools
 import os
 import signal
 import socket
@@ -53,6 +56,25 @@ def main() -> int:
         return opened(config)
 
     clock.Clock.__call__, setup.open_data = entered, opening
+
+    def meeting(name, action):
+        def act(*given, **named):
+            met(name)
+            return action(*given, **named)
+
+        return act
+
+    def reading(name, batches):
+        def read(*given, **named):
+            for batch in batches(*given, **named):
+                met(name)
+                yield batch
+
+        return read
+
+    setup.train_batches = reading("reader", setup.train_batches)
+    setup.evaluation_batches = reading("validation", setup.evaluation_batches)
+    setup.Checkpoints.save = meeting("save", setup.Checkpoints.save)
     return cli.main(arguments)
 
 
@@ -67,9 +89,25 @@ def happen(what: str) -> None:
 def do(deed: str) -> None:
     if deed == "stall":
         time.sleep(3600)
+    if deed == "skew":
+        return skew()
     if deed == "raise":
         raise RuntimeError("a fault of the tests")
     os.kill(os.getpid(), {"term": signal.SIGTERM, "kill": signal.SIGKILL}[deed])
+
+
+def skew() -> None:
+    """The time of day is an hour ahead, and goes back by two hours each hundredth time it is read.
+
+    As Python reads it; the libraries below have clocks of their own.
+    """
+    right, right_ns, reads = time.time, time.time_ns, itertools.count()
+
+    def wrong_s() -> int:
+        return 3600 - 7200 * (next(reads) // 100)
+
+    time.time = lambda: right() + wrong_s()
+    time.time_ns = lambda: right_ns() + wrong_s() * 10**9
 
 
 def start(fault: str, *arguments: object, devices: int = 1, **environment: str) -> subprocess.Popen:
