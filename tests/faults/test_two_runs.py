@@ -1,0 +1,125 @@
+"""Two runs in one work directory: real processes, and what a crash leaves behind."""
+
+import json
+import signal
+import socket
+import time
+
+import faulty
+import pytest
+import tiny
+
+from jaxfacs import cli
+
+
+def free_port() -> int:
+    with socket.socket() as link:
+        link.bind(("127.0.0.1", 0))
+        return link.getsockname()[1]
+
+
+def both(*train: object, fault: str = "", faulty_one: int = 0) -> list[tuple[int, str]]:
+    """(code, what it said) of each of two processes of one run."""
+    address = f"127.0.0.1:{free_port()}"
+    processes = [
+        faulty.start(
+            fault,
+            *train,
+            JAXFACS_COORDINATOR=address,
+            JAXFACS_PROCESS_COUNT="2",
+            JAXFACS_PROCESS_INDEX=str(i),
+            JAXFACS_TEST_FAULTY=str(faulty_one),
+            JAXFACS_HEARTBEAT_TIMEOUT_S="20",
+        )
+        for i in range(2)
+    ]
+    return [faulty.finish(process) for process in processes]
+
+
+def wait_for_phase(process, workdir, phase: str, step: int) -> None:
+    """Until the process at work says that it is there."""
+    path = workdir / "heartbeat" / "process-0.json"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if path.exists():
+            told = json.loads(path.read_text())
+            if (told["pid"], told["phase"]) == (process.pid, phase) and told["step"] >= step:
+                return
+        time.sleep(0.01)
+    process.kill()
+    pytest.fail(f"{phase} of step {step} was not reached: {process.communicate()[1]}")
+
+
+def test_a_second_run_is_refused_and_a_kill_lets_it_in(config_path, straight, tmp_path, capsys):
+    train = ["train", str(config_path), "--workdir", str(tmp_path)]
+    first = faulty.start("reader:26:stall", *train)
+    try:
+        wait_for_phase(first, tmp_path, "data", 24)
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+        before.pop(tmp_path / "lock.json")  # counts on
+        assert cli.main(train) == 2
+        said = capsys.readouterr().err
+        assert f"{tmp_path} is in use by the run on {socket.gethostname()}, " in said
+        assert f"process {first.pid}, since 20" in said and said.count("\n") == 1
+        after = {path: path.stat().st_mtime_ns for path in before}
+        assert after == before
+    finally:
+        first.kill()
+        first.communicate()
+    start = time.monotonic()
+    assert cli.main(train) == 0
+    assert time.monotonic() - start < 60 and "not given back" not in capsys.readouterr().err
+    faulty.assert_ends_as(straight, tmp_path)
+    assert not (tmp_path / "lock.json").exists()
+
+
+@pytest.mark.long
+def test_every_process_of_a_second_run_is_refused(config_path, tmp_path):
+    train = ["train", config_path, "--workdir", tmp_path]
+    first = faulty.start("reader:3:stall", *train)
+    try:
+        wait_for_phase(first, tmp_path, "data", 2)
+        start = time.monotonic()
+        for code, said in both(*train):
+            lines = [line for line in said.splitlines() if "in use by the run on" in line]
+            assert code == 2 and len(lines) == 1 and "Traceback" not in said, said
+            assert f"process {first.pid}" in lines[0]
+        assert time.monotonic() - start < 60
+    finally:
+        first.kill()
+        first.communicate()
+
+
+@pytest.mark.long
+def test_a_run_of_two_waits_for_a_lease_of_another_machine(config_path, tmp_path):
+    """For as long as Gloo gives the processes to come to their first collective."""
+    names = {"owner": "o", "host": "far", "machine": "m", "pid": 7, "since": "then", "flock": True}
+    (tmp_path / "lock.json").write_text(json.dumps({**names, "count": 1}))
+    (code, said), (other, heard) = both("train", config_path, "--workdir", tmp_path, "--steps", "4")
+    assert (code, other) == (0, 0), said + heard
+    assert "was not given back by the run on far, process 7" in said
+    assert "not given back" not in heard
+
+
+@pytest.mark.long
+def test_a_run_that_was_taken_over_while_it_stood_still_ends_with_2(
+    config_path, straight, tmp_path, capsys
+):
+    """Here another machine's run is played by its lease: on one machine flock prevents it."""
+    train = ["train", str(config_path), "--workdir", str(tmp_path)]
+    process = faulty.start("", *train, "--steps", "100000", "--accept-changes")
+    try:
+        wait_for_phase(process, tmp_path, "data", 30)
+        process.send_signal(signal.SIGSTOP)
+        theirs = {**json.loads((tmp_path / "lock.json").read_text()), "owner": "o", "host": "far"}
+        (tmp_path / "lock.json").write_text(json.dumps(theirs))
+        process.send_signal(signal.SIGCONT)
+        code, said = faulty.finish(process, timeout=60)
+    finally:
+        process.kill()
+    assert code == 2 and "Traceback" not in said, said
+    assert "was taken over by the run on far" in said.splitlines()[-1]
+    assert json.loads((tmp_path / "lock.json").read_text()) == theirs
+    for folder in (tmp_path / "checkpoints").iterdir():
+        if folder.name.isdigit():
+            tiny.digests(tmp_path, int(folder.name))
