@@ -5,10 +5,10 @@
 WHEN is a phase of `runtime.clock.Clock` ("compile", "data", "step", "evaluation", "checkpoint",
 "restore") at its N-th entry, "start" (the records are opened) or "born" (nothing is imported yet);
 or, within their phases, the N-th batch of "reader" (training) or "validation", or the N-th "save".
-WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour), `raise`, or
-`skew` (the time of day is wrong from then on); after SECONDS, where these are given, in a thread,
-so that it meets what comes after. In a run of several processes it happens in that of
-JAXFACS_TEST_FAULTY (0).
+WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour), `raise`,
+`skew` (the time of day is wrong from then on), or `shell` (what JAXFACS_TEST_SHELL says); after
+SECONDS, where these are given, in a thread, so that it meets what comes after. In a run of several
+processes it happens in that of JAXFACS_TEST_FAULTY (0).
 
 Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
 """
@@ -91,6 +91,9 @@ def do(deed: str) -> None:
         time.sleep(3600)
     if deed == "skew":
         return skew()
+    if deed == "shell":
+        subprocess.run(os.environ["JAXFACS_TEST_SHELL"], shell=True, check=True)
+        return
     if deed == "raise":
         raise RuntimeError("a fault of the tests")
     os.kill(os.getpid(), {"term": signal.SIGTERM, "kill": signal.SIGKILL}[deed])

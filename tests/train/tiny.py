@@ -39,8 +39,11 @@ def smoke():
 '''
 
 
-def write_records(path: Path) -> Path:
-    """Clips of noise whose top left quarter is bright where AU 12 is present, and so on."""
+def write_records(path: Path, size: int = 16) -> Path:
+    """Clips of noise whose top left quarter is bright where AU 12 is present, and so on.
+
+    Of `size` 64 they are so large that a reader does not have all of the shard in its memory.
+    """
     from jaxfacs.data.records import clip_from_arrays, write_set
 
     rng = np.random.default_rng(0)
@@ -49,7 +52,7 @@ def write_records(path: Path) -> Path:
         made = []
         for i in range(clips):
             occurrence_A = rng.integers(0, 2, len(AUS)).astype(np.int8)
-            frames = rng.integers(0, 160, (6, 16, 16, 3), dtype=np.uint8)
+            frames = rng.integers(0, 160, (6, size, size, 3), dtype=np.uint8)
             for a, present in enumerate(occurrence_A):
                 frames[:, 4 * a : 4 * a + 4, :8] += np.uint8(80 * present)
             known_A = np.where(rng.random(len(AUS)) < 0.1, -1, occurrence_A).astype(np.int8)
