@@ -73,24 +73,22 @@ class Clock:
         phase, since = self._open
         return _sum(self._here, {phase: self._now() - since})
 
-    def shares(self) -> dict[str, float]:
-        """Phase -> share of the time lived."""
-        seconds = self.seconds
-        total = sum(seconds.values()) or 1.0
-        return {phase: s / total for phase, s in seconds.items()}
+    def told(self) -> dict[str, float]:
+        """PHASE_s -> seconds, and `goodput`, of one moment.
 
-    def goodput(self) -> float:
-        """The share of the time lived that went into steps which count.
-
-        Steps done in vain, after the last checkpoint of a killed process, are in "lost" alone.
+        Goodput is the share of the time lived that went into steps which count: steps done in vain,
+        after the last checkpoint of a killed process, are in "lost" alone.
         """
-        return self.shares().get("step", 0.0)
+        seconds = self.seconds
+        goodput = seconds.get("step", 0.0) / (sum(seconds.values()) or 1.0)
+        return {**{f"{phase}_s": s for phase, s in seconds.items()}, "goodput": goodput}
 
     def summary(self) -> str:
         """One line, largest first."""
-        shares = self.shares()
-        rows = sorted(self.seconds.items(), key=lambda row: -row[1])
-        return ", ".join(f"{phase} {s:.1f} s ({shares[phase]:.0%})" for phase, s in rows)
+        seconds = self.seconds
+        total = sum(seconds.values()) or 1.0
+        rows = sorted(seconds.items(), key=lambda row: -row[1])
+        return ", ".join(f"{phase} {s:.1f} s ({s / total:.0%})" for phase, s in rows)
 
 
 def _sum(left: Mapping[str, float], right: Mapping[str, float]) -> dict[str, float]:

@@ -122,8 +122,7 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
             return preemption.EXIT_CODE
         if step == experiment.steps:
             if compiled:  # else it was finished before and nothing was done
-                seconds = {f"{phase}_s": value for phase, value in clock.seconds.items()}
-                this.writer.write(step, "seconds", {**seconds, "goodput": clock.goodput()})
+                this.writer.write(step, "seconds", clock.told())
             return FINISHED
 
         with reading(), clock("data"):

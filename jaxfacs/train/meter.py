@@ -115,8 +115,7 @@ class Meter:
             }
             last = {name: float(metrics[name]) for name in ("learning_rate", "skipped")}
             speed = self._speed()
-            times = {f"{phase}_s": s for phase, s in self._clock.seconds.items()}
-            times["goodput"] = self._clock.goodput()
+            times = self._clock.told()
             line = {**means, **self._occurrence(), **last, **speed, **self._waits(), **times}
             self._writer.write(step, "train", line)
             self._print(step, means.get("loss"), {**speed, "goodput": times["goodput"]})

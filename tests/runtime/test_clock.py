@@ -28,7 +28,7 @@ def test_phases_and_what_is_between_them_are_the_time_lived():
         hands.at += 0.5
     assert clock.seconds == {"start": 3, "data": 2, "step": 8, "other": 1}
     assert sum(clock.seconds.values()) == hands.at - 100
-    assert clock.goodput() == pytest.approx(8 / 14)
+    assert clock.told()["goodput"] == pytest.approx(8 / 14)
     assert told == ["data", "step", "data", "step"]
 
 
@@ -40,7 +40,7 @@ def test_the_next_process_goes_on_with_them():
     with clock("step"):
         hands.at += 2
     assert clock.seconds == {"step": 10, "other": 6, "lost": 6}
-    assert clock.goodput() == pytest.approx(10 / 22)
+    assert clock.told()["goodput"] == pytest.approx(10 / 22)
 
 
 def test_a_phase_that_fails_is_counted_too():
