@@ -266,13 +266,18 @@ def new_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a step's folder, checked against its own digest."""
+    """The manifest of a step's folder, checked against its own digest and the folder's name."""
     manifest = json.loads((folder / "manifest" / "metadata").read_text())
-    ranked = folder / "metrics" / "metrics"
-    if ranked.exists():  # Orbax reads it, for every step, whenever it opens the folder
-        json.loads(ranked.read_text())
     if manifest != _sealed({k: v for k, v in manifest.items() if k != "sha256"}):
         raise DamagedError("the manifest differs from its digest")
+    if manifest["step"] != int(folder.name):
+        raise DamagedError(f"the manifest is that of step {manifest['step']}")
+    # Orbax reads this file, for every step, whenever it opens the folder.
+    file = folder / "metrics" / "metrics"
+    ranked = json.loads(file.read_text()) if file.exists() else {}
+    metric = manifest["experiment"]["checkpoint"]["metric"]
+    if ranked != {k: v for k, v in manifest["metrics"].items() if k == metric}:
+        raise DamagedError("its metrics differ from those of the manifest")
     return manifest
 
 
