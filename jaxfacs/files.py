@@ -112,8 +112,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """What an error says, for a message to a person."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    """What an error says, for a message to a person: the system's words first."""
+    number = error_number(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror + (f": {error.filename}" if error.filename else "")
+    elif number is not None and not isinstance(error, OSError):
+        text = f"{os.strerror(number)}: {text}"
     line = " ".join(text.split()) or type(error).__name__
     return line if len(line) <= most else f"{line[:most]}…"
 
