@@ -142,9 +142,10 @@ def _start(
         loaded = transfer.load(experiment, plan, aus=aus, emotions=records.emotions)
         records.refuse_overlap(loaded.seen)
     manifest = new_manifest(experiment, aus=aus, emotions=records.emotions, data=records.manifest())
-    on_first(lambda: workdir.claim(folder, manifest, accept_changes=accept_changes))
+    on_first(lambda: workdir.compare(folder, manifest, accept_changes=accept_changes))
     with clock("restore"):
         restored = checkpoints.restore(plan.abstract)
+    on_first(lambda: workdir.claim(folder, manifest))
     state, host = (restored[0], restored[1]["host"]) if restored else (init(), {})
     step = int(state["step"])
     if not restored and has_prior(state):

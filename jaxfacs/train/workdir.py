@@ -10,12 +10,11 @@ from jaxfacs.train import config as configs
 from jaxfacs.train.meter import tell
 
 
-def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> None:
-    """Writes config.json, or compares it: a run that changes midway is one run no more.
+def compare(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> None:
+    """Holds the run to the folder's config.json: a run that changes midway is one run no more.
 
-    One process does it for all. Raises UserError listing every field that differs, unless told to
-    accept it, in which case the list is printed and config.json is replaced; and if it cannot be
-    written.
+    Raises UserError listing every field that differs, unless told to accept it, in which case the
+    list is printed.
     """
     path = place(workdir) / "config.json"
     if path.exists():
@@ -36,6 +35,14 @@ def claim(workdir: Path, manifest: dict[str, Any], *, accept_changes: bool) -> N
             )
         for change in changes:
             tell(f"changed by --accept-changes: {change}")
+
+
+def claim(workdir: Path, manifest: dict[str, Any]) -> None:
+    """Writes config.json, once the run is known to go on with what the folder holds.
+
+    One process does it for all. Raises UserError if it cannot be written.
+    """
+    path = place(workdir) / "config.json"
     try:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n")

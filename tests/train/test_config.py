@@ -125,9 +125,10 @@ def test_a_run_from_before_a_field_existed_goes_on(tmp_path):
     older = json.loads(json.dumps(manifest))
     del older["experiment"]["data"]["require_face"]  # has its default in RICH
     (tmp_path / "config.json").write_text(json.dumps(older))
-    workdir.claim(tmp_path, manifest, accept_changes=False)
+    workdir.compare(tmp_path, manifest, accept_changes=False)
+    workdir.claim(tmp_path, manifest)
     assert json.loads((tmp_path / "config.json").read_text()) == manifest
     older["experiment"]["steps"] = RICH.steps + 1
     (tmp_path / "config.json").write_text(json.dumps(older))
     with pytest.raises(UserError, match=f"steps: {RICH.steps + 1} -> {RICH.steps}"):
-        workdir.claim(tmp_path, manifest, accept_changes=False)
+        workdir.compare(tmp_path, manifest, accept_changes=False)
