@@ -24,7 +24,9 @@ from jaxfacs.train.config import flatten
 MAX_DEPTH = 4  # of folders of runs below a given folder
 MAX_CELL = 40  # characters of a config's value in the table
 LOWER_IS_BETTER = ("loss", "mae", "mse", "rmse")
+ON_VALIDATION = ("mean_f1", "mean_occurrence", "f1_AU")
 DPI = 110
+SHARES = (("MFU", "mfu"), ("goodput", "goodput"))  # heading, name in lines of training
 LEGEND_ROWS = 24  # more lines than these are not told apart by their colours either
 
 
@@ -36,7 +38,7 @@ class RunLog:
       path: the work directory.
       config: field, with dots, -> value; {} if config.json is missing or damaged.
       rows: (kind, metric) -> step -> value, steps rising; of lines of one step the last counts.
-      seconds: phase -> seconds, of the finished run or of its newest checkpoint.
+      seconds: phase -> seconds, of the last line that tells them, else of the newest checkpoint.
       finished: its last step is saved.
       damaged: lines of metrics.jsonl that could not be read, as one that a kill cut short.
     """
@@ -54,9 +56,19 @@ class RunLog:
         return max((max(series) for series in self.rows.values() if series), default=0)
 
     def curve(self, metric: str) -> dict[int, float]:
-        """Step -> value on the validation split, or in training where that is not measured."""
-        found = self.rows.get(("validation", metric)) or self.rows.get(("train", metric), {})
+        """Step -> value on the validation split, or in training where that is not measured.
+
+        What both lines tell of AUs is that of the validation split, or nothing.
+        """
+        found = self.rows.get(("validation", metric), {})
+        if not found and not metric.startswith(ON_VALIDATION):
+            found = self.rows.get(("train", metric), {})
         return {step: value for step, value in found.items() if math.isfinite(value)}
+
+    def last(self, name: str) -> float | None:
+        """What the last line of training that tells it says."""
+        series = self.rows.get(("train", name))
+        return series[max(series)] if series else None
 
     def metrics(self) -> set[str]:
         return {name for kind, name in self.rows if kind in ("validation", "train")}
@@ -138,11 +150,7 @@ def read_run(workdir: Path) -> RunLog:
         steps = config.get("steps")
     rows, damaged = _read_metrics(workdir / "metrics.jsonl")
     saved = checkpoint_steps(workdir)
-    seconds = {
-        phase.removesuffix("_s"): series[max(series)]
-        for (kind, phase), series in rows.items()
-        if kind == "seconds"
-    }
+    seconds = _newest_seconds(rows)
     if not seconds and saved:
         seconds = _seconds_of(workdir / "checkpoints" / str(saved[-1]) / "manifest" / "metadata")
     return RunLog(
@@ -193,6 +201,17 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _newest_seconds(rows: Mapping[tuple[str, str], dict[int, float]]) -> dict[str, float]:
+    """Phase -> seconds, of the last line that tells them; a finished run has one of its own."""
+    found: dict[str, tuple[int, float]] = {}
+    for (kind, name), series in rows.items():
+        rate = name.endswith("_per_s")
+        if kind in ("train", "seconds") and name.endswith("_s") and not rate:
+            phase, last = name.removesuffix("_s"), max(series)
+            found[phase] = max(found.get(phase, (0, 0.0)), (last, series[last]))
+    return {phase: seconds for phase, (_, seconds) in found.items()}
 
 
 def _seconds_of(manifest: Path) -> dict[str, float]:
@@ -254,7 +273,11 @@ def table(logs: Sequence[RunLog], metric: str) -> list[list[str]]:
     columns = differing([log.config for log in logs])
     shown = metric or "metric"
     heads = ["run", *columns.values(), "steps", f"best {shown}", "at step", "last", "at step"]
-    rows = [[*heads, "wall time", "clips/s", "finished"]]
+    # Only where a run tells them: goodput came later, and MFU needs a device that is known.
+    more = [
+        (head, name) for head, name in SHARES if any(log.last(name) is not None for log in logs)
+    ]
+    rows = [[*heads, "wall time", "clips/s", *(head for head, _ in more), "finished"]]
     for log, name in zip(logs, short_names(logs), strict=True):
         cells = [name, *(_cell(log.config.get(column, "–")) for column in columns)]
         cells.append(f"{log.step}/{log.config.get('steps', '?')}")
@@ -269,6 +292,8 @@ def table(logs: Sequence[RunLog], metric: str) -> list[list[str]]:
         rates = [v for v in log.rows.get(("train", "clips_per_s"), {}).values() if v > 0]
         cells.append(_duration(sum(log.seconds.values())) if log.seconds else "–")
         cells.append(f"{statistics.median(rates):.1f}" if rates else "–")
+        shares = [log.last(name) for _, name in more]
+        cells += ["–" if share is None else f"{share:.0%}" for share in shares]
         rows.append([*cells, "yes" if log.finished else "no"])
     return rows
 

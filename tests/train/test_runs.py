@@ -50,6 +50,30 @@ def test_the_table_says_what_differs_and_how_far_each_came(tmp_path, capsys):
     ]
 
 
+def test_mfu_and_goodput_are_columns_where_a_run_tells_them(tmp_path, capsys):
+    write_run(tmp_path / "old")
+    path = write_run(tmp_path / "new", finished=False) / "metrics.jsonl"
+    for step, mfu, seconds in ((22, None, 60.0), (24, 0.314, 61.0)):
+        told = {"goodput": 0.5 + step / 100, "step_s": seconds, "data_s": 1.0, "clips_per_s": 1.0}
+        told |= {} if mfu is None else {"mfu": mfu}
+        with path.open("a") as file:
+            file.write(json.dumps({"step": step, "kind": "train", **told}) + "\n")
+    assert cli.main(["runs", str(tmp_path / "old"), str(tmp_path / "new")]) == 0
+    heads, old, new = cells(capsys.readouterr().out)
+    assert heads[-5:] == ["wall time", "clips/s", "MFU", "goodput", "finished"]
+    assert old[-5:] == ["1:01:01", "150.0", "–", "–", "yes"]
+    assert new[-5:] == ["0:01:02", "50.5", "31%", "74%", "no"]
+
+
+def test_what_training_tells_of_aus_is_not_shown_as_validation(tmp_path):
+    path = write_run(tmp_path / "a", points=()) / "metrics.jsonl"
+    row = {"step": 4, "kind": "train", "mean_f1": 0.9, "f1_AU12": 0.8, "grad_norm": 2.0}
+    path.write_text(json.dumps(row) + "\n")
+    log = runs.read_run(tmp_path / "a")
+    assert log.curve("mean_f1") == log.curve("f1_AU12") == {}
+    assert log.curve("grad_norm") == {4: 2.0}
+
+
 def test_the_best_is_the_smallest_where_the_metric_is_an_error(tmp_path, capsys):
     write_run(tmp_path / "a")
     assert cli.main(["runs", str(tmp_path / "a"), "--metric", "loss"]) == 0
