@@ -15,6 +15,7 @@ from jaxfacs.data.people import joined
 from jaxfacs.data.pipeline import evaluation_batches, train_batches
 from jaxfacs.data.records import RecordSet
 from jaxfacs.errors import UserError
+from jaxfacs.runtime import wandb_board
 from jaxfacs.runtime.clock import Clock, Interval
 from jaxfacs.runtime.exchange import Exchange, Rounds
 from jaxfacs.runtime.heartbeat import Heartbeat
@@ -111,6 +112,7 @@ def _start(
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
+    wandb_board.check(experiment.wandb)
     records = open_data(config)
     for split in (config.train_split, config.validation_split):
         records.require_split(split)
@@ -169,17 +171,22 @@ def _start(
     seconds = host.get("seconds", {})
     lost = max(heartbeat.last_step - step, 0)
     clock.carry(seconds)
-    clock.carry({"lost": lost * seconds.get("step", 0.0) / max(step, 1)})
+    if lost:
+        clock.carry({"lost": lost * seconds.get("step", 0.0) / max(step, 1)})
     if step:
         again = f"; about {lost} steps after it are done again" if lost else ""
         tell(f"resumed from the checkpoint of step {step}{again}")
+    first = jax.process_index() == 0
     writer = MetricWriter(
         folder,
         # An evaluation that was cut short is done again; its step's own lines stay.
         keep=lambda row: (
             row["step"] <= (host.get("evaluated", 0) if row["kind"] == "validation" else step)
         ),
-        active=processes["process_index"] == 0,
+        active=first,
+        boards=wandb_board.boards(
+            folder, project=experiment.wandb if first else "", config=manifest["experiment"]
+        ),
     )
     meter = Meter(
         writer,
