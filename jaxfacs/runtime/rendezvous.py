@@ -64,7 +64,7 @@ def _gather(host: str, port: int, count: int, end: float, timeout_s: float) -> N
                     who = ", ".join(lacking[:8]) + (", ..." if len(lacking) > 8 else "")
                     raise UserError(
                         f"of {count} processes these did not come to {host}:{port} within "
-                        f"{timeout_s:.0f} s: {who}; start all of them, and see their logs"
+                        f"{timeout_s:g} s: {who}; start all of them, and see their logs"
                     )
                 for key, _ in ready:
                     if key.fileobj is not door:  # they say no more: it ended
@@ -111,7 +111,7 @@ def _join(host: str, port: int, count: int, index: int, end: float, timeout_s: f
             raise UserError(answer.removeprefix("no "))
         if time.monotonic() >= end:
             raise UserError(
-                f"process 0 of the run does not answer at {host}:{port} within {timeout_s:.0f} s "
+                f"process 0 of the run does not answer at {host}:{port} within {timeout_s:g} s "
                 f"({why}); is it started, and this its address?"
             )
         time.sleep(STEP_S)
