@@ -10,7 +10,7 @@ WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hou
 SECONDS, where these are given, in a thread, so that it meets what comes after. In a run of several
 processes it happens in that of JAXFACS_TEST_FAULTY (0).
 
-Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
+`refuse` is a UserError. Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
 """
 
 import itertools
@@ -94,6 +94,10 @@ def do(deed: str) -> None:
     if deed == "shell":
         subprocess.run(os.environ["JAXFACS_TEST_SHELL"], shell=True, check=True)
         return
+    if deed == "refuse":
+        from jaxfacs.errors import UserError
+
+        raise UserError("a refusal of the tests")
     if deed == "raise":
         raise RuntimeError("a fault of the tests")
     os.kill(os.getpid(), {"term": signal.SIGTERM, "kill": signal.SIGKILL}[deed])
