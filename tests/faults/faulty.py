@@ -5,12 +5,14 @@
 WHEN is a phase of `runtime.clock.Clock` ("compile", "data", "step", "evaluation", "checkpoint",
 "restore") at its N-th entry, "start" (the records are opened) or "born" (nothing is imported yet);
 or, within their phases, the N-th batch of "reader" (training) or "validation", or the N-th "save".
-WHAT is `term` or `kill` (the signal, to this very process), `stall` (for an hour), `raise`,
-`skew` (the time of day is wrong from then on), or `shell` (what JAXFACS_TEST_SHELL says); after
-SECONDS, where these are given, in a thread, so that it meets what comes after. In a run of several
-processes it happens in that of JAXFACS_TEST_FAULTY (0).
+N is 0 for each of them. WHAT is `term` or `kill` (the signal, to this very process), `stall` (for
+an hour), `nap` (for half a second), `raise`, `skew` (the time of day is wrong from then on), or
+`shell` (what JAXFACS_TEST_SHELL says); after SECONDS, where these are given, in a thread, so that
+it meets what comes after. In a run of several processes it happens in that of JAXFACS_TEST_FAULTY
+(0).
 
-`refuse` is a UserError. Signals are real and nothing in the package knows of this file. Tests use `start` and `finish`.
+Signals are real and nothing in the package knows of this file. Tests use
+`start`, `several` and `finish`.
 """
 
 import itertools
@@ -42,7 +44,7 @@ def main() -> int:
         nonlocal entries
         if name == when:
             entries += 1
-            if entries == int(number):
+            if int(number) in (0, entries):
                 happen(what)
 
     enter, opened = clock.Clock.__call__, setup.open_data
@@ -89,6 +91,8 @@ def happen(what: str) -> None:
 def do(deed: str) -> None:
     if deed == "stall":
         time.sleep(3600)
+    if deed == "nap":
+        return time.sleep(0.5)
     if deed == "skew":
         return skew()
     if deed == "shell":
