@@ -26,6 +26,7 @@ EXIT_CODE = 6  # another process of the run was lost
 BAD_INPUT = 2
 LOOK_S = 1.0
 HEARD_S = 3.0  # that process 0, which keeps the store, stays until the others have looked
+GONE_S = 0.5  # until those are gone: JAX aborts, with many words, whoever sees the store close
 WORD, HEARD = "jaxfacs/ended", "jaxfacs/heard"
 
 # What Gloo, NCCL and JAX's coordination service say of a peer that is gone: a status that is not
@@ -132,6 +133,7 @@ def _hear(state: Any) -> None:
     for other in range(1, state.num_processes):
         left_ms = max(int(1000 * (end - time.monotonic())), 1)
         state.client.blocking_key_value_get(f"{HEARD}/{other}", left_ms)
+    time.sleep(GONE_S)
 
 
 def _told() -> tuple[int, str] | None:
