@@ -22,10 +22,10 @@ from typing import Any
 
 from jaxfacs.errors import UserError
 from jaxfacs.files import one_line, place, remote, replacing
+from jaxfacs.runtime import lost
 
 RENEW_S = 5.0
 PATIENCE = 6
-LOST_EXIT_CODE = 2
 
 
 class Lock:
@@ -132,9 +132,17 @@ class Lock:
         while not self._closed.wait(self._renew_s):
             with contextlib.suppress(Exception):  # no news; an object store raises what it likes
                 if other := self._taken_by():
-                    print(f"jaxfacs train: {self._lost(other)}", file=sys.stderr, flush=True)
-                    os._exit(LOST_EXIT_CODE)  # whatever it would still write is the other's now
+                    self._end(other)
                 self._write()
+
+    def _end(self, other: dict[str, Any]) -> None:
+        """Ends this run at once, all its processes: what it would still write is the other's."""
+        try:
+            with lost.ending_all("jaxfacs train"):
+                raise UserError(self._lost(other))
+        except UserError as error:  # the process is alone
+            print(f"jaxfacs train: {error}", file=sys.stderr, flush=True)
+            os._exit(lost.BAD_INPUT)
 
     def _taken_by(self) -> dict[str, Any] | None:
         """Who holds the lease now, if it is another; a lease that is gone or damaged is nobody."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 
 from jaxfacs.runtime import preemption
-from jaxfacs.runtime.together import on_first
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train.checkpoint import NonFiniteStateError
 from jaxfacs.train.config import Experiment
@@ -64,7 +63,7 @@ def _loop(this: Run, state: State, *, evaluated: int) -> int:
         with clock("step"):
             unread = _read(this, unread)
         with clock("checkpoint"):
-            on_first(this.lock.check)
+            this.lock.check()
             # First the lines, then the checkpoint that makes a resumed run keep them.
             this.writer.sync()
             carried = {"evaluated": evaluated, "window": this.meter.carried()}

@@ -4,7 +4,6 @@ import time
 
 import faulty
 import pytest
-import test_two_runs
 import tiny
 
 from jaxfacs import cli
@@ -24,10 +23,8 @@ def test_a_clock_that_is_wrong_and_jumps_changes_nothing(
 @pytest.mark.long
 @pytest.mark.parametrize("skewed", [0, 1])
 def test_one_of_two_processes_lives_at_another_time(skewed, config_path, two, tmp_path):
-    """Stopped by SIGTERM on the way, and gone on with by processes whose clocks agree."""
     train = ["train", config_path, "--workdir", tmp_path]
-    codes = test_two_runs.both(*train, fault="born:1:skew", faulty_one=skewed)
-    assert [code for code, _ in codes] == [0, 0], codes
+    run(*train, fault="born:1:skew", faulty_one=skewed)
     faulty.assert_ends_as(two, tmp_path)
 
 
@@ -35,7 +32,12 @@ def test_one_of_two_processes_lives_at_another_time(skewed, config_path, two, tm
 def two(config_path, tmp_path_factory):
     """The work directory of a run of two processes that nobody disturbed."""
     workdir = tmp_path_factory.mktemp("two")
-    codes = test_two_runs.both("train", config_path, "--workdir", workdir)
-    assert [code for code, _ in codes] == [0, 0], codes
+    run("train", config_path, "--workdir", workdir)
     assert tiny.lines(workdir)
     return workdir
+
+
+def run(*train: object, fault: str = "", faulty_one: int = 0) -> None:
+    """Two processes of one run that end well."""
+    ended = [faulty.finish(p) for p in faulty.several(2, fault, *train, faulty=faulty_one)]
+    assert [code for code, _ in ended] == [0, 0], ended

@@ -12,30 +12,6 @@ import tiny
 from jaxfacs import cli
 
 
-def free_port() -> int:
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
-
-
-def both(*train: object, fault: str = "", faulty_one: int = 0) -> list[tuple[int, str]]:
-    """(code, what it said) of each of two processes of one run."""
-    address = f"127.0.0.1:{free_port()}"
-    processes = [
-        faulty.start(
-            fault,
-            *train,
-            JAXFACS_COORDINATOR=address,
-            JAXFACS_PROCESS_COUNT="2",
-            JAXFACS_PROCESS_INDEX=str(i),
-            JAXFACS_TEST_FAULTY=str(faulty_one),
-            JAXFACS_HEARTBEAT_TIMEOUT_S="20",
-        )
-        for i in range(2)
-    ]
-    return [faulty.finish(process) for process in processes]
-
-
 def wait_for_phase(process, workdir, phase: str, step: int) -> None:
     """Until the process at work says that it is there."""
     path = workdir / "heartbeat" / "process-0.json"
@@ -80,7 +56,7 @@ def test_every_process_of_a_second_run_is_refused(config_path, tmp_path):
     try:
         wait_for_phase(first, tmp_path, "data", 2)
         start = time.monotonic()
-        for code, said in both(*train):
+        for code, said in map(faulty.finish, faulty.several(2, "", *train)):
             lines = [line for line in said.splitlines() if "in use by the run on" in line]
             assert code == 2 and len(lines) == 1 and "Traceback" not in said, said
             assert f"process {first.pid}" in lines[0]
@@ -95,30 +71,32 @@ def test_a_run_of_two_waits_for_a_lease_of_another_machine(config_path, tmp_path
     """For as long as Gloo gives the processes to come to their first collective."""
     names = {"owner": "o", "host": "far", "machine": "m", "pid": 7, "since": "then", "flock": True}
     (tmp_path / "lock.json").write_text(json.dumps({**names, "count": 1}))
-    (code, said), (other, heard) = both("train", config_path, "--workdir", tmp_path, "--steps", "4")
+    train = ["train", config_path, "--workdir", tmp_path, "--steps", "4"]
+    (code, said), (other, heard) = map(faulty.finish, faulty.several(2, "", *train))
     assert (code, other) == (0, 0), said + heard
     assert "was not given back by the run on far, process 7" in said
     assert "not given back" not in heard
 
 
 @pytest.mark.long
-def test_a_run_that_was_taken_over_while_it_stood_still_ends_with_2(
-    config_path, straight, tmp_path, capsys
-):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_that_was_taken_over_while_it_stood_still_ends_with_2(count, config_path, tmp_path):
     """Here another machine's run is played by its lease: on one machine flock prevents it."""
-    train = ["train", str(config_path), "--workdir", str(tmp_path)]
-    process = faulty.start("", *train, "--steps", "100000", "--accept-changes")
+    train = ["train", config_path, "--workdir", tmp_path, "--steps", "100000"]
+    processes = faulty.several(count, "", *train)
     try:
-        wait_for_phase(process, tmp_path, "data", 30)
-        process.send_signal(signal.SIGSTOP)
+        wait_for_phase(processes[0], tmp_path, "data", 20)
+        processes[0].send_signal(signal.SIGSTOP)
         theirs = {**json.loads((tmp_path / "lock.json").read_text()), "owner": "o", "host": "far"}
         (tmp_path / "lock.json").write_text(json.dumps(theirs))
-        process.send_signal(signal.SIGCONT)
-        code, said = faulty.finish(process, timeout=60)
+        processes[0].send_signal(signal.SIGCONT)
+        ended = [faulty.finish(process, timeout=60) for process in processes]
     finally:
-        process.kill()
-    assert code == 2 and "Traceback" not in said, said
-    assert "was taken over by the run on far" in said.splitlines()[-1]
+        for process in processes:
+            process.kill()
+    for code, said in ended:
+        assert code == 2 and "Traceback" not in said, said
+        assert said.count("was taken over by the run on far") == 1
     assert json.loads((tmp_path / "lock.json").read_text()) == theirs
     for folder in (tmp_path / "checkpoints").iterdir():
         if folder.name.isdigit():
