@@ -14,6 +14,7 @@ import tiny
 
 from jaxfacs import cli
 from jaxfacs.errors import UserError
+from jaxfacs.runtime import metrics
 from jaxfacs.runtime.clock import Interval
 from jaxfacs.runtime.exchange import Rounds
 from jaxfacs.train import checkpoint, setup
@@ -98,23 +99,23 @@ def test_an_error_nobody_foresaw_keeps_its_traceback(fault, saved, config_path, 
 @pytest.mark.long
 def test_killed_between_saves_by_time_it_goes_on_from_the_last(config_path, tmp_path):
     """On the real clock, which decides where: only that the ends are the same is known before."""
-    long = ["--steps", "1500", "--checkpoint.every", "100000", "--evaluation.every", "0"]
+    long = ["--steps", "400", "--checkpoint.every", "100000", "--evaluation.every", "0"]
     assert cli.main(train(config_path, tmp_path / "straight", *long)) == 0
-    often = [*train(config_path, tmp_path / "killed", *long), "--checkpoint.every-minutes", "0.005"]
-    code, said = faulty.finish(faulty.start("step:1100:kill", *often))
+    often = [*train(config_path, tmp_path / "killed", *long), "--checkpoint.every-minutes", "0.002"]
+    code, said = faulty.finish(faulty.start("step:300:kill", *often))
     assert code == 137, said
     code, said = faulty.finish(faulty.start("", *often))
     assert code == 0, said
     (step,) = map(int, re.findall(r"resumed from the checkpoint of step (\d+)", said))
-    assert 0 < step < 1100 and step % 4 == 0  # log_every
-    faulty.assert_ends_as(tmp_path / "straight", tmp_path / "killed", 1500)
+    assert 0 < step < 300 and step % 4 == 0  # log_every
+    faulty.assert_ends_as(tmp_path / "straight", tmp_path / "killed", 400)
 
 
 @pytest.mark.long
 def test_two_processes_save_by_time_at_the_same_steps(config_path, tmp_path):
-    long = ["--steps", "800", "--checkpoint.every", "100000", "--evaluation.every", "0"]
+    long = ["--steps", "240", "--checkpoint.every", "100000", "--evaluation.every", "0"]
     ends = {}
-    for name, minutes in (("straight", "0"), ("often", "0.01")):
+    for name, minutes in (("straight", "0"), ("often", "0.02")):
         workdir = tmp_path / name
         more = ["--checkpoint.every-minutes", minutes, "--checkpoint.latest", "1000"]
         finished = subprocess.run(
@@ -127,7 +128,20 @@ def test_two_processes_save_by_time_at_the_same_steps(config_path, tmp_path):
         )
         assert finished.returncode == 0, finished.stderr
         found = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
-        ends[name] = found, tiny.digests(workdir, 800), tiny.lines(workdir)
-    assert ends["straight"][0] == [800] and len(ends["often"][0]) > 2
+        ends[name] = found, tiny.digests(workdir, 240), tiny.lines(workdir)
+    assert ends["straight"][0] == [240] and len(ends["often"][0]) > 2
     assert all(step % 4 == 0 for step in ends["often"][0])
     assert ends["often"][1:] == ends["straight"][1:]
+
+
+@pytest.mark.long
+def test_a_process_whose_reader_is_slow_is_named_by_the_first(config_path, tmp_path):
+    """Each batch of the second takes half a second longer; the first waits in its steps."""
+    arguments = train(config_path, tmp_path, "--steps", "24", "--evaluation.every", "0")
+    processes = faulty.several(2, "reader:0:nap", *arguments, faulty=1)
+    (code, said), (other, _) = map(faulty.finish, processes)
+    assert (code, other) == (0, 0), said
+    assert said.count("every step waits for process 1, which waits for its data") == 1
+    rows = metrics.read(tmp_path / "metrics.jsonl", "train")[2:]
+    assert all(row["data_wait_process"] == 1 for row in rows)
+    assert all(row["data_wait_max"] > max(0.3, row["data_wait"]) for row in rows)
