@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
-FAULTS := tests/faults tests/train/test_resume.py tests/train/test_checkpoint.py tests/runtime tests/multi_device
+FAULTS := tests/faults tests/runtime tests/multi_device tests/launch/test_local.py tests/data/test_damage.py \
+  $(addprefix tests/train/test_, checkpoint.py flops.py groups.py resume.py spikes.py)
 JOBS ?= 2
 
 .PHONY: demo test test-faults test-slurm test-launch lint format bench lock clean
@@ -15,7 +16,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --ignore tests/slurm -m "not long" $(TEST_ARGS)
 
-# Every fault that a long run meets, for real; `make test` has the short form.
+# Every fault that a long run meets, for real, and what else `make test` leaves out for its length.
 test-faults: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(FAULTS) $(TEST_ARGS)
 
