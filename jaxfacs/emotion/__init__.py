@@ -5,7 +5,8 @@ named emotions with the AUs that spoke for and against each, and says which AUs 
 """
 
 from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
-from jaxfacs.emotion.files import from_json, load, save
+from jaxfacs.emotion.files import from_json, load, named, save
+from jaxfacs.emotion.frames import Frames, map_frames
 from jaxfacs.emotion.learned import LearnedMapper
 from jaxfacs.emotion.pain import pspi
 from jaxfacs.emotion.reading import (
@@ -16,20 +17,25 @@ from jaxfacs.emotion.reading import (
     explain,
     explain_codes,
 )
+from jaxfacs.emotion.recurrent import RecurrentMapper
 from jaxfacs.emotion.rules import RuleMapper
 
 __all__ = [
     "CooccurrenceMapper",
     "Explanation",
+    "Frames",
     "LearnedMapper",
     "Mapper",
     "Reading",
     "Reason",
+    "RecurrentMapper",
     "RuleMapper",
     "explain",
     "explain_codes",
     "from_json",
     "load",
+    "map_frames",
+    "named",
     "pspi",
     "save",
 ]

@@ -1,106 +1,92 @@
-"""`jaxfacs emotions show`, and what `jaxfacs emotions fit` does with labels once it has them."""
+"""`jaxfacs emotions show` and `edit`: what a mapper says, and an expert's word in it."""
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from jaxfacs.emotion import cooccurrence, learned
 from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
-from jaxfacs.emotion.files import load, save
-from jaxfacs.emotion.learned import LearnedMapper
+from jaxfacs.emotion.files import PUBLISHED, in_columns, load, named, save
+from jaxfacs.emotion.reading import Mapper
+from jaxfacs.emotion.rules import RuleMapper
 from jaxfacs.errors import UserError
-from jaxfacs.facs import CodeError, parse_label
+from jaxfacs.facs import PROTOTYPES, format, parse_label
 from jaxfacs.facs.emotions import canonical
 
-UNKNOWN_VALUES = frozenset(("", "9", "999", "-1", "nan", "na", "none"))
-PROBABILITY_SUFFIXES = ("_p", "_probability")
-INTENSITY_SUFFIXES = ("_r", "_intensity")
+LEFT_OUT, FITTED = "out", "fitted"
+NAMED_A_SIDE = 6  # AUs of an emotion that the terminal shows
 
 
-def fit_labels(
-    aus: tuple[str, ...],
-    occurrence_NA: np.ndarray,
-    names: Sequence[str],
-    *,
-    origin: Path,
-    out: Path,
-    kind: Literal["cooccurrence", "logistic", "naive_bayes", "mlp"],
-    threshold: float,
-    start: Path | None,
-    strength: float,
-) -> None:
-    """Fits a mapper on labels, writes its JSON to `out` and prints how well it fits.
+def show(mapper: Annotated[str, tyro.conf.Positional] = "", /, *, out: Path | None = None) -> None:
+    """Print what a mapper goes by; draw a co-occurrence table as a heat map.
+
+    Rules: each row with its intensities, limits and sides. A co-occurrence table: the AUs that are
+    more and less frequent in an emotion than elsewhere, and a PNG of all shares. A classifier: the
+    AUs that move its answer most when they come in alone.
 
     Args:
-      aus: A labels.
-      occurrence_NA: int8 1, 0 or −1 (unknown).
-      names: N emotion names, "" where unknown.
-      origin: where the labels are from, for messages and for the file's own record.
-      out, kind, threshold, start, strength: as `jaxfacs emotions fit --help` explains them.
+      mapper: a JSON of `jaxfacs emotions fit`, a rule table by name, or "published" for the
+        co-occurrence table of Tlili 2019, fig. 7.3. Empty: list the names.
+      out: the PNG of a co-occurrence table; without it, beside the JSON.
     """
-    prior = load_table(start) if start else None
-    if prior is not None:
-        occurrence_NA = _projected(occurrence_NA, aus, prior.aus)
-        aus = prior.aus
-    emotions = prior.emotions if prior else tuple(sorted({name for name in names if name}))
-    index = {name: e for e, name in enumerate(emotions)}
-    emotion_N = np.array([index.get(name, -1) for name in names])
-    strangers = sorted({name for name in names if name and name not in index})
-    if strangers:
-        raise UserError(f"{origin}: {', '.join(strangers)} not among the emotions of {start}")
-    mapper: CooccurrenceMapper | LearnedMapper
-    if kind == "cooccurrence":
-        mapper = cooccurrence.fit(
-            occurrence_NA,
-            emotion_N,
-            aus=aus,
-            emotions=emotions,
-            start=prior,
-            strength=strength,
-            threshold=threshold,
-            source=origin.name,
-        )
+    if not mapper:
+        rows = [
+            (name, f"{len(table.emotions)} emotions, {len(table.rows)} rows", table.source)
+            for name, table in PROTOTYPES.items()
+        ]
+        rows.append((PUBLISHED, "co-occurrence, 8 emotions", "Tlili 2019, fig. 7.3 (EB+)"))
+        print(in_columns(("mapper", "what", "source"), rows))
+        return
+    read = named(mapper)
+    if isinstance(read, CooccurrenceMapper):
+        _show_table(read, Path(mapper).with_suffix(".png") if out is None else out)
+        return
+    if out is not None:
+        raise UserError(f"{mapper} is no co-occurrence table; only these are drawn, leave --out")
+    if isinstance(read, RuleMapper):
+        _show_rules(read)
     else:
-        mapper = learned.fit(occurrence_NA, emotion_N, aus=aus, emotions=emotions, trained_as=kind)
-    save(mapper, out)
-    right = mapper.apply(aus, occurrence_NA).probability_TE.argmax(axis=1) == emotion_N
-    used = int((emotion_N >= 0).sum())
-    print(f"{out}: {len(emotions)} emotions, {len(aus)} AUs, {used} of {len(names)} rows")
-    print(f"right on the rows it was fitted to: {right[emotion_N >= 0].mean():.3f}")
+        _show_effects(read)
 
 
-def show(
-    table_path: Annotated[Path, tyro.conf.Positional],
+def edit(
+    table: Annotated[Path, tyro.conf.Positional],
+    edits: Annotated[tuple[str, ...], tyro.conf.Positional],
     /,
     *,
     out: Path | None = None,
 ) -> None:
-    """Draw an AU-to-emotion table as a heat map.
+    """Correct cells of a co-occurrence table by hand; what was fitted stays beside it.
 
     Args:
-      table_path: JSON written by `jaxfacs emotions fit`, or the word "published" for the table of
-        Tlili 2019, fig. 7.3.
-      out: the PNG to write; without it, beside the JSON.
+      table: JSON of `jaxfacs emotions fit`, or "published" (needs --out).
+      edits: EMOTION:AU=SHARE with a share from 0 to 1; EMOTION:AU=out leaves the AU out for that
+        emotion; EMOTION:AU=fitted takes an edit back. As in sadness:15=0.6 "happily sad:12=out".
+      out: where the edited table goes; without it, into the same file.
     """
-    from jaxfacs.emotion.plots import heat_map
-
-    if str(table_path) == "published":
-        table = cooccurrence.published()
-        table_path = Path("published.json")
-    else:
-        table = load_table(table_path)
-    out = out or table_path.with_suffix(".png")
-    heat_map(table, out)
-    for e, emotion in enumerate(table.emotions):
-        above_A = np.nan_to_num(table.used_EA[e] - table.average_A)
-        often = [table.aus[a] for a in np.argsort(-above_A) if above_A[a] > 0]
-        seldom = [table.aus[a] for a in np.argsort(above_A) if above_A[a] < 0]
-        print(f"{emotion:<16} often {' '.join(often) or '-'}; seldom {' '.join(seldom) or '-'}")
-    print(out)
+    if str(table) == PUBLISHED and out is None:
+        raise UserError("the published table is no file; give --out for the edited one")
+    mapper = named(table)
+    if not isinstance(mapper, CooccurrenceMapper):
+        raise UserError(f"{table} is no co-occurrence table; only these have cells to edit")
+    if not edits:
+        raise UserError("no edit given; write EMOTION:AU=SHARE, as in sadness:15=0.6")
+    before, rows = mapper, []
+    for text in edits:
+        emotion, au, share = _edit(text)
+        mapper = (
+            mapper.unedited(emotion, au)
+            if share == FITTED
+            else mapper.edited(emotion, au, None if share == LEFT_OUT else float(share))
+        )
+        e, a = mapper.emotions.index(emotion), mapper.aus.index(au)
+        fitted = before.rate_EA[e, a]
+        rows.append((emotion, au, _cell(fitted), _used(before, e, a), _used(mapper, e, a)))
+    save(mapper, table if out is None else out)
+    print(in_columns(("emotion", "AU", "fitted", "was read as", "is read as"), rows))
+    print(table if out is None else out)
 
 
 def load_table(path: Path) -> CooccurrenceMapper:
@@ -111,79 +97,87 @@ def load_table(path: Path) -> CooccurrenceMapper:
     return mapper
 
 
-def read_csv(
-    path: Path, *, emotion_column: str
-) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
-    """AU labels, occurrence int8 N×A (−1 unknown), canonical emotion names ("" unknown).
+def effects(mapper: Mapper, aus: tuple[str, ...]) -> np.ndarray:
+    """E×A: log of how much likelier each emotion is when an AU is present rather than absent.
 
-    Of several columns of one AU the first of occurrence, intensity (present from 1, A) and
-    probability (present from 0.5) is read.
+    The other AUs are unknown, so that each mapper puts in what it takes for average.
     """
+    alone = np.full((2 * len(aus), len(aus)), np.nan)
+    for a in range(len(aus)):
+        alone[2 * a, a], alone[2 * a + 1, a] = 1.0, 0.0
+    probability = np.maximum(mapper.apply(aus, alone).probability_TE, 1e-12)
+    return np.log(probability[0::2] / probability[1::2]).T
+
+
+def _show_table(table: CooccurrenceMapper, out: Path) -> None:
+    from jaxfacs.emotion.plots import heat_map
+
+    heat_map(table, out)
+    above_EA = np.nan_to_num(table.used_EA - table.average_A)
+    rows = []
+    for e, emotion in enumerate(table.emotions):
+        order = np.argsort(-above_EA[e])
+        often = [table.aus[a] for a in order if above_EA[e, a] > 0]
+        seldom = [table.aus[a] for a in order[::-1] if above_EA[e, a] < 0]
+        edited = _edits(table.edits.get(emotion, {}))
+        rows.append((emotion, " ".join(often) or "-", " ".join(seldom) or "-", edited))
+    print(in_columns(("emotion", "more than elsewhere", "less", "edited"), rows))
+    print(f"{table.source}; cells within {table.threshold:g} of the AU's average say nothing")
+    print(out)
+
+
+def _show_rules(mapper: RuleMapper) -> None:
+    rows = []
+    for rule in mapper.rules:
+        limits = [f"at least {c}" for c in rule.at_least] + [f"at most {c}" for c in rule.at_most]
+        limits += ["on one side"] if rule.one_sided else []
+        limits += [f"{au} in {100 * share:.0f} %" for au, share in rule.shares.items()]
+        rows.append((rule.emotion, format(rule.codes), ", ".join(limits) or "-"))
+    print(in_columns(("emotion", "AUs", "with"), rows))
+    print(mapper.source)
+
+
+def _show_effects(mapper: Mapper) -> None:
+    aus: tuple[str, ...] = tuple(mapper.to_json()["aus"])
+    effect_EA = effects(mapper, aus)
+    rows = []
+    for e, emotion in enumerate(mapper.emotions):
+        order = np.argsort(-effect_EA[e])
+        raised = [f"{aus[a]} {effect_EA[e, a]:+.1f}" for a in order if effect_EA[e, a] > 0.05]
+        lowered = [f"{aus[a]} {effect_EA[e, a]:+.1f}" for a in order if effect_EA[e, a] < -0.05]
+        rows.append(
+            (
+                emotion,
+                ", ".join(raised[:NAMED_A_SIDE]) or "-",
+                ", ".join(lowered[::-1][:NAMED_A_SIDE]) or "-",
+            )
+        )
+    print(in_columns(("emotion", "raised by", "lowered by"), rows))
+    print("log of how much likelier the emotion is with the AU than without, all others unknown")
+
+
+def _edit(text: str) -> tuple[str, str, str]:
+    """ "sadness:15=0.6" as its parts; the share is checked by the table."""
+    emotion, colon, rest = text.rpartition(":")
+    au, equals, share = rest.partition("=")
+    share = share.strip().lower()
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, skipinitialspace=True))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV text: {error}") from error
-    header = [name.strip() for name in rows[0]] if rows else []
-    if emotion_column not in header:
-        found = ", ".join(header[:20]) or "none"
-        raise UserError(f"{path} has no column {emotion_column!r}; its columns: {found}")
-    chosen = _au_columns(header, skip=emotion_column)
-    if not chosen:
-        raise UserError(f"{path} has no AU column; name them as AU12_c, AU12_r, AU12 or 12")
-    values_NA = np.full((len(rows) - 1, len(chosen)), -1, np.int8)
-    names = []
-    for n, row in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {n + 2}: {len(row)} fields, not {len(header)}")
-        names.append(canonical(row[header.index(emotion_column)]))
-        for a, (column, present_from) in enumerate(chosen.values()):
-            values_NA[n, a] = _occurrence(row[column], present_from, f"{path}, line {n + 2}")
-    return tuple(chosen), values_NA, tuple(names)
-
-
-def _au_columns(header: list[str], *, skip: str) -> dict[str, tuple[int, float]]:
-    """AU label -> its column and the value from which the AU counts as present."""
-    ranked: dict[str, tuple[int, int, float]] = {}
-    for column, name in enumerate(header):
-        try:
-            label = parse_label(name) if name != skip else ""
-        except CodeError:
-            continue
-        lowered = name.lower()
-        rank, present_from = 0, 1.0
-        if lowered.endswith(INTENSITY_SUFFIXES):
-            rank = 1
-        elif lowered.endswith(PROBABILITY_SUFFIXES):
-            rank, present_from = 2, 0.5
-        if label and (label not in ranked or rank < ranked[label][0]):
-            ranked[label] = (rank, column, present_from)
-    return {label: (column, present_from) for label, (_, column, present_from) in ranked.items()}
-
-
-def _occurrence(text: str, present_from: float, where: str) -> int:
-    text = text.strip().lower()
-    if text in UNKNOWN_VALUES:
-        return -1
-    try:
-        value = float(text)
+        number = share in (LEFT_OUT, FITTED) or 0 <= float(share) <= 1
     except ValueError:
-        raise UserError(f"{where}: {text!r} is no AU value; leave unknown cells empty") from None
-    if value in (-1, 9, 999) or np.isnan(value):
-        return -1
-    if not 0 <= value <= 5:
-        raise UserError(f"{where}: {text} is no AU value; they run from 0 to 5")
-    return int(value >= present_from)
+        number = False
+    if not (colon and equals and number):
+        raise UserError(f"{text!r} is no edit; write EMOTION:AU=SHARE, SHARE 0 to 1, out or fitted")
+    return canonical(emotion), parse_label(au), share
 
 
-def _projected(
-    occurrence_NA: np.ndarray, aus: tuple[str, ...], onto: tuple[str, ...]
-) -> np.ndarray:
-    """Columns in the order of `onto`; an AU that the frames lack is unknown."""
-    out = np.full((occurrence_NA.shape[0], len(onto)), -1, np.int8)
-    for a, au in enumerate(onto):
-        if au in aus:
-            out[:, a] = occurrence_NA[:, aus.index(au)]
-    return out
+def _edits(cells: Mapping[str, Any]) -> str:
+    texts = (f"{au}={LEFT_OUT if s is None else f'{s:g}'}" for au, s in cells.items())
+    return " ".join(texts) or "-"
+
+
+def _used(table: CooccurrenceMapper, e: int, a: int) -> str:
+    return _cell(table.used_EA[e, a])
+
+
+def _cell(share: float) -> str:
+    return "not at all" if np.isnan(share) else f"{share:.2f}"

@@ -118,8 +118,7 @@ class CooccurrenceMapper:
             )
             say_TE = np.nan_to_num(say_TE)  # an AU that nobody can tell says nothing
             logit_TE += say_TE
-            for column in evidence.columns(au)[:1]:
-                weight_TEA[:, :, column] += say_TE
+            evidence.credit(weight_TEA, au, say_TE)
             if np.isnan(present_T).all():
                 missing.add(au)
         probability_TE = softmax(logit_TE)
@@ -146,6 +145,14 @@ class CooccurrenceMapper:
         edits = {name: dict(cells) for name, cells in self.edits.items()}
         edits.setdefault(emotion, {})[au] = share
         return replace(self, edits=edits)
+
+    def unedited(self, emotion: str, au: str) -> "CooccurrenceMapper":
+        """The same table without the edit of one cell; UserError if there is none."""
+        if au not in self.edits.get(emotion, {}):
+            raise UserError(f"{emotion}, AU {au} was not edited")
+        edits = {name: dict(cells) for name, cells in self.edits.items()}
+        del edits[emotion][au]
+        return replace(self, edits={name: cells for name, cells in edits.items() if cells})
 
     def to_json(self) -> dict[str, Any]:
         """The table as an expert edits it: change "edits", never "fitted"."""

@@ -1,12 +1,12 @@
 """Emotions by learning: small classifiers on AU probabilities, baselines of Tlili 2019, §7.2.
 
-Fitted with scikit-learn, kept as plain arrays: every kind here is one network of dense layers with
-ReLU between (logistic regression and Bernoulli naive Bayes have a single layer), so that applying
-one needs numpy alone and no pickle exists.
+Kept as plain arrays: every kind here is one network of dense layers with ReLU between (logistic
+regression, a linear SVM and Bernoulli naive Bayes have a single layer), so that applying one needs
+numpy alone and no pickle exists. The single layers are fitted here with scikit-learn; those with
+hidden ones in Flax, by `train.emotion_networks`.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,9 @@ from jaxfacs.errors import UserError
 from jaxfacs.facs import parse_label
 
 WEIGHT_LIMIT = 1e6  # far above what a fit gives; beyond, sums could overflow (NaN fails the test)
-KINDS = ("logistic", "naive_bayes", "mlp")
+KINDS = ("logistic", "naive_bayes", "svm")
+# Scales of an SVM's margins, of which the one is taken that makes its probabilities likeliest.
+SVM_SCALES = np.geomspace(0.25, 8, 21)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class LearnedMapper:
       emotions, aus: E names, A labels.
       mean_A: average of each input in the data; stands in for an AU that nobody can tell.
       layers: pairs of a weight matrix (in × out) and a bias (out).
-      trained_as: one of `KINDS`.
+      trained_as: one of `KINDS`, or "mlp" or "emotiram".
     """
 
     emotions: tuple[str, ...]
@@ -49,8 +51,7 @@ class LearnedMapper:
         if self.mean_A.shape != (sizes[0],):
             raise ValueError(f"means of shape {self.mean_A.shape} for {sizes[0]} AUs")
         arrays = (self.mean_A, *(array for layer in self.layers for array in layer))
-        if not all(np.abs(array).max(initial=0) < WEIGHT_LIMIT for array in arrays):
-            raise ValueError("a weight is not a finite number of sane size")
+        check_finite(arrays)
 
     def apply(
         self,
@@ -59,8 +60,12 @@ class LearnedMapper:
         *,
         intensity_TA: ArrayLike | None = None,
     ) -> Reading:
-        """See `Mapper.apply`. Weights: the change of an emotion's logit, against its mean over
-        emotions, when the AU is replaced by its average."""
+        """See `Mapper.apply`. Intensity is not read.
+
+        Weights: by how much the emotion's logit would fall, beside the others', if the AU were at
+        its average (leave one AU out). In a single layer that is the linear weight times the
+        distance from the average.
+        """
         evidence = Evidence(aus, probability_TA, intensity_TA)
         present_TA = np.stack([evidence.present(au) for au in self.aus], axis=1)
         input_TA = np.where(np.isnan(present_TA), self.mean_A, present_TA)
@@ -70,8 +75,7 @@ class LearnedMapper:
             without_TA = input_TA.copy()
             without_TA[:, a] = self.mean_A[a]
             say_TE = logit_TE - self._logits(without_TA)
-            for column in evidence.columns(au)[:1]:
-                weight_TEA[:, :, column] += say_TE - say_TE.mean(axis=1, keepdims=True)
+            evidence.credit(weight_TEA, au, say_TE - say_TE.mean(axis=1, keepdims=True))
         probability_TE = softmax(logit_TE)
         probability_TE[np.isnan(evidence.probability_TA).all(axis=1)] = np.nan
         missing = tuple(
@@ -134,8 +138,8 @@ def fit(
       occurrence_NA: labels (−1 unknown) or a network's probabilities (0-1, negative unknown).
       emotion_N: index into `emotions`, −1 unknown (left out).
       aus, emotions: labels and names.
-      trained_as: one of `KINDS`; mlp has one hidden layer of 32.
-      seed: of the mlp's start and order.
+      trained_as: one of `KINDS`.
+      seed: of the rows that are drawn again so that every emotion is as frequent.
 
     Raises:
       UserError: an emotion without a labelled frame, or an unknown kind.
@@ -144,6 +148,24 @@ def fit(
         raise UserError("a classifier needs at least two emotions to tell apart")
     if trained_as not in KINDS:
         raise UserError(f"no classifier {trained_as!r}; there are: {', '.join(KINDS)}")
+    input_NA, emotion_N, mean_A = prepared(occurrence_NA, emotion_N, emotions)
+    if trained_as == "naive_bayes":
+        layers = _naive_bayes(input_NA, emotion_N, len(emotions))
+    else:
+        count_E = np.bincount(emotion_N, minlength=len(emotions))
+        order = _balanced_rows(emotion_N, count_E, seed)
+        layers = _scikit_layers(trained_as, input_NA[order], emotion_N[order], seed)
+    return LearnedMapper(tuple(emotions), tuple(aus), mean_A, layers, trained_as)
+
+
+def prepared(
+    occurrence_NA: ArrayLike, emotion_N: ArrayLike, emotions: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows to fit on: inputs with averages for unknowns, emotions, and the averages (A).
+
+    Raises:
+      UserError: an emotion without a labelled frame.
+    """
     input_NA, emotion_N = np.asarray(occurrence_NA, float), np.asarray(emotion_N)
     rows = (emotion_N >= 0) & (input_NA >= 0).any(axis=1)
     input_NA, emotion_N = input_NA[rows], emotion_N[rows]
@@ -154,14 +176,13 @@ def fit(
     known_NA = input_NA >= 0
     count_A = np.maximum(known_NA.sum(axis=0), 1)
     mean_A = np.where(known_NA, input_NA, 0).sum(axis=0) / count_A
-    input_NA = np.where(known_NA, input_NA, mean_A)
-    if trained_as == "naive_bayes":
-        layers = _naive_bayes(input_NA, emotion_N, len(emotions))
-    else:
-        # Every emotion as often as the most frequent one: the mlp takes no weights.
-        order = _balanced_rows(emotion_N, count_E, seed)
-        layers = _scikit_layers(trained_as, input_NA[order], emotion_N[order], seed)
-    return LearnedMapper(tuple(emotions), tuple(aus), mean_A, layers, trained_as)
+    return np.where(known_NA, input_NA, mean_A), emotion_N, mean_A
+
+
+def check_finite(arrays: Iterable[np.ndarray]) -> None:
+    """ValueError for a weight beyond `WEIGHT_LIMIT` or NaN."""
+    if not all(np.abs(array).max(initial=0) < WEIGHT_LIMIT for array in arrays):
+        raise ValueError("a weight is not a finite number of sane size")
 
 
 def _balanced_rows(emotion_N: np.ndarray, count_E: np.ndarray, seed: int) -> np.ndarray:
@@ -186,24 +207,25 @@ def _naive_bayes(input_NA: np.ndarray, emotion_N: np.ndarray, num_emotions: int)
 
 
 def _scikit_layers(trained_as: str, input_NA: Any, emotion_N: Any, seed: int):
-    layers: list[Any]
+    model: Any
     if trained_as == "logistic":
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(max_iter=2000)
-        model.fit(input_NA, emotion_N)
-        layers = [(model.coef_.T, model.intercept_)]
     else:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPClassifier
+        from sklearn.svm import LinearSVC
 
-        model = MLPClassifier((32,), alpha=1e-2, max_iter=300, random_state=seed)
-        with warnings.catch_warnings():
-            # To stop after 300 rounds is the regularisation meant, not a failure to converge.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(input_NA, emotion_N)
-        layers = list(zip(model.coefs_, model.intercepts_, strict=True))
-    weight, bias = layers[-1]
+        model = LinearSVC(random_state=seed, max_iter=20000)
+    model.fit(input_NA, emotion_N)
+    weight, bias = model.coef_.T, model.intercept_
     if bias.size == 1:  # two emotions: scikit-learn keeps the logit of the second alone
-        layers[-1] = (np.concatenate([0 * weight, weight], axis=1), np.r_[0.0, bias])
-    return tuple((np.asarray(w, float), np.asarray(b, float)) for w, b in layers)
+        weight, bias = np.concatenate([0 * weight, weight], axis=1), np.r_[0.0, bias]
+    if trained_as == "svm":
+        margin_NE = input_NA @ weight + bias
+        likely = [
+            np.log(softmax(scale * margin_NE)[np.arange(len(emotion_N)), emotion_N] + 1e-30).mean()
+            for scale in SVM_SCALES
+        ]
+        scale = SVM_SCALES[np.argmax(likely)]
+        weight, bias = scale * weight, scale * bias
+    return ((np.asarray(weight, float), np.asarray(bias, float)),)

@@ -1,18 +1,22 @@
-"""The co-occurrence table as a heat map."""
+"""Pictures: the co-occurrence table as a heat map, a film's emotions over time."""
 
 import os
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
+from jaxfacs.emotion.frames import Frames
+from jaxfacs.emotion.reading import Reading
 from jaxfacs.errors import UserError
 from jaxfacs.facs import ACTION_UNITS, split_label
 from jaxfacs.files import replacing
 
 CELL_INCHES = (0.72, 0.24)
+MOST_FACES = 8  # that one picture shows
 INK, FAINT, EDITED = "#222222", "#9a9a9a", "#c03a2b"
 
 
@@ -57,14 +61,43 @@ def heat_map(table: CooccurrenceMapper, path: str | os.PathLike[str]) -> None:
     axes.tick_params(labelsize=7, length=0)
     axes.set_title(f"Share of frames with the AU, %   {table.source}", fontsize=8)
     figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
+    save_picture(figure, path)
+
+
+def _named(au: str) -> str:
+    unit = ACTION_UNITS.get(split_label(au)[1])
+    return f"{au}  {unit.name.lower()}" if unit else au
+
+
+def course(frames: Frames, reading: Reading, path: Path) -> None:
+    """Draws each face's emotions over time as stacked areas, PNG; whole or not at all."""
+    faces = [rows for rows in frames.sequences() if frames.face_N[rows[0]] != "-1"][:MOST_FACES]
+    figure = Figure(figsize=(9, 0.8 + 1.7 * max(len(faces), 1)), layout="constrained")
+    shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, 20))
+    for row, rows in enumerate(faces):
+        axes = figure.add_subplot(len(faces), 1, row + 1)
+        timed = not np.isnan(frames.time_s_N[rows]).any()
+        x = frames.time_s_N[rows] if timed else frames.frame_N[rows]
+        axes.stackplot(
+            x,
+            np.nan_to_num(reading.probability_TE[rows]).T,
+            labels=reading.emotions,
+            colors=[shades[e % 20] for e in range(len(reading.emotions))],
+        )
+        axes.set(ylim=(0, 1), ylabel=f"face {frames.face_N[rows[0]]}")
+        axes.margins(x=0)
+        axes.set_xlabel("seconds" if timed else "frame")
+        axes.tick_params(labelsize=7)
+        if row == 0:
+            axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    save_picture(figure, path)
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Writes a PNG, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _named(au: str) -> str:
-    unit = ACTION_UNITS.get(split_label(au)[1])
-    return f"{au}  {unit.name.lower()}" if unit else au

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from jaxfacs.facs import ACTION_UNITS, Code, format, parse, split_label
 
+MOST = 10  # AUs that an explanation names a side; no rule asks for more
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -76,7 +78,9 @@ class Reading:
     weight_TEA: np.ndarray
     unjudged: Mapping[str, tuple[str, ...]]
 
-    def explain(self, frame: int = 0, emotion: str | None = None, *, most: int = 5) -> Explanation:
+    def explain(
+        self, frame: int = 0, emotion: str | None = None, *, most: int = MOST
+    ) -> Explanation:
         """The reasons for `emotion` (None: the likeliest) in one frame, at most `most` a side."""
         row_E = self.probability_TE[frame]
         if emotion is None:
@@ -114,7 +118,8 @@ class Mapper(Protocol):
         """Reads T frames.
 
         Args:
-          aus: A labels; sides ("L12") are used where a mapper asks for them.
+          aus: A labels; sides ("L12") are used where a mapper asks for them, and elsewhere the
+            stronger of two sides stands for the AU.
           probability_TA: chance 0-1 that the AU is present; NaN where nobody can tell.
           intensity_TA: 0-5 or NaN; None if there is none.
         """
@@ -165,6 +170,16 @@ class Evidence:
         """Intensity 0-5 (T), NaN unknown."""
         return self._strongest(self.intensity_TA, label)
 
+    def credit(self, weight_TEA: np.ndarray, label: str, say_TE: np.ndarray) -> None:
+        """Adds what a label says to the column it was read from: of two sides the stronger."""
+        columns = self.columns(label)
+        if not columns:
+            return
+        present_TC = np.nan_to_num(self.probability_TA[:, columns], nan=-1.0)
+        strongest_T = np.argmax(present_TC, axis=1)
+        for c, column in enumerate(columns):
+            weight_TEA[:, :, column] += np.where((strongest_T == c)[:, None], say_TE, 0)
+
     def _strongest(self, values_TA: np.ndarray, label: str) -> np.ndarray:
         strongest = np.full(self.frames, np.nan)
         for a in self.columns(label):
@@ -178,16 +193,17 @@ def explain(
     *,
     intensity: Mapping[str, float] | None = None,
     emotion: str | None = None,
+    most: int = MOST,
 ) -> Explanation:
     """Reads one face given as label -> probability (0-1); labels left out are unknown."""
     aus = tuple(probability)
     intensity_TA = [[(intensity or {}).get(au, np.nan) for au in aus]]
     reading = mapper.apply(aus, [[probability[au] for au in aus]], intensity_TA=intensity_TA)
-    return reading.explain(0, emotion)
+    return reading.explain(0, emotion, most=most)
 
 
 def explain_codes(
-    mapper: Mapper, codes: str | Sequence[Code], *, emotion: str | None = None
+    mapper: Mapper, codes: str | Sequence[Code], *, emotion: str | None = None, most: int = MOST
 ) -> Explanation:
     """Reads one fully coded face, as "1+2+5B+26": what is not written is absent.
 
@@ -201,7 +217,7 @@ def explain_codes(
             levels = [np.nan if c.intensity is None else float(c.intensity) for c in scored]
             probability[f"{side}{number}"] = float(bool(scored))
             intensity[f"{side}{number}"] = max(levels) if levels else 0.0
-    return explain(mapper, probability, intensity=intensity, emotion=emotion)
+    return explain(mapper, probability, intensity=intensity, emotion=emotion, most=most)
 
 
 def emotion_names(values: Any) -> tuple[str, ...]:

@@ -226,12 +226,12 @@ def _met(rule: Prototype, evidence: Evidence, weight_TA: np.ndarray) -> np.ndarr
     for code, level in ((c, c.intensity or 1) for c in rule.at_least):
         level_T = np.clip(evidence.intensity(code.label) - (level - 1), 0, 1)
         conditions_T.append(level_T)
-        _note(evidence, code.label, 2 * level_T - 1, weight_TA)
+        _lower(evidence, code.label, level_T, weight_TA)
     for code, level in ((c, c.intensity or 5) for c in rule.at_most):
         over_T = np.nan_to_num(np.clip(evidence.intensity(code.label) - level, 0, 1))
         # A limit that cannot be judged is not broken: most AUs are below it most of the time.
         conditions_T.append(1 - over_T)
-        _note(evidence, code.label, np.where(over_T > 0, -2 * over_T, 0), weight_TA)
+        _lower(evidence, code.label, 1 - over_T, weight_TA)
     condition_CT = np.stack(conditions_T)
     unknown_T = np.isnan(condition_CT).sum(axis=0)
     weakest_T = np.where(np.isnan(condition_CT), 1.0, condition_CT).min(axis=0)
@@ -313,3 +313,10 @@ def _note(evidence: Evidence, label: str, say_T: np.ndarray, weight_TA: np.ndarr
     """Adds an AU's say where it has one; the AU "12" read off two sides notes both."""
     for a in evidence.columns(label):
         weight_TA[:, a] = np.clip(weight_TA[:, a] + np.nan_to_num(say_T), -1, 1)
+
+
+def _lower(evidence: Evidence, label: str, condition_T: np.ndarray, weight_TA: np.ndarray) -> None:
+    """An AU that is there says no more for the rule than its intensity does: the weaker decides."""
+    for a in evidence.columns(label):
+        say_T = np.nan_to_num(2 * condition_T - 1, nan=1.0)
+        weight_TA[:, a] = np.minimum(weight_TA[:, a], say_T)
