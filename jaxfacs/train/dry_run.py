@@ -136,7 +136,7 @@ def _work(compiled: Any, plan: Plan, experiment: Experiment) -> Iterator[str]:
     devices, clips = plan.mesh.devices.size, experiment.data.batch_size
     model = flops.formula(plan, experiment)
     yield (
-        f"model      {model.forward / 1e9:.3f} GFLOP a clip forward, {model.training / 1e9:.3f} in "
+        f"model      {model.forward / 1e9:.4g} GFLOP a clip forward, {model.training / 1e9:.4g} in "
         "training (convolutions and products alone)"
     )
     clip = flops.compiled(compiled, experiment, devices=devices)
@@ -147,7 +147,7 @@ def _work(compiled: Any, plan: Plan, experiment: Experiment) -> Iterator[str]:
     each = clip * clips / devices
     yield (
         f"work       {each / 1e9:.2f} GFLOP a device and step, {clip * clips / 1e9:.2f} in all, "
-        f"{clip / 1e9:.3f} a clip (the compiler's count{note}): {clip / model.training:.2f} times "
+        f"{clip / 1e9:.4g} a clip (the compiler's count{note}): {clip / model.training:.2f} times "
         "the model's"
     )
 

@@ -8,14 +8,15 @@ MFU (Chowdhery et al., PaLM, 2022, appendix B) = formula's training FLOPs of a c
 second and device / `peak`. It says nothing about work done twice: that is not in the formula.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-from jax.interpreters import partial_eval
+import jax.numpy as jnp
 
 from jaxfacs.train import terms
 from jaxfacs.train.compiled import abstract_batch
@@ -24,6 +25,8 @@ from jaxfacs.train.optim import held
 from jaxfacs.train.state import Plan
 from jaxfacs.train.step import forward
 from jaxfacs.train.terms import Facts
+
+Edges = dict[int, list[int]]
 
 # A pattern of `device_kind` -> dense TFLOP/s in float32 and in bfloat16, None where a device has no
 # units for it. Float32 is what XLA makes of it by default: TF32 from Ampere on, plain before
@@ -94,10 +97,30 @@ def formula(plan: Plan, experiment: Experiment) -> Flops:
         sums = terms.loss_terms(experiment.loss, outputs, batch, facts)
         return terms.scaled(experiment.loss, {name: total for name, (total, _) in sums.items()})
 
-    there, _ = _work(answers, params, stats, forms)
-    _, back = _work(loss, params, stats, forms, key)
+    there, _ = count(answers, params, stats, forms)
+    _, back = count(loss, params, stats, forms, key)
     passes = 2 if experiment.optim.sam_rho else 1
     return Flops(there / data.batch_size, passes * back / data.batch_size)
+
+
+def count(function: Callable, params: Any, *rest: Any) -> tuple[float, float]:
+    """(forward, forward and backward) FLOPs of a function, with gradients to `params`.
+
+    What its results do not ask for is left out. Arguments may be forms without values.
+    """
+    jaxpr = jax.make_jaxpr(function)(params, *rest).jaxpr
+    tape = _Tape()
+    given = [tape.new() for _ in jaxpr.invars]
+    results = tape.record(jaxpr, given, times=1)
+    moving = _reached(given[: len(jax.tree.leaves(params))], tape.onwards(smooth=True))
+    wanted = _reached(results, tape.backwards(smooth=True))
+    needed = _reached(results, tape.backwards(smooth=False))
+    there = back = 0.0
+    for work, left, right, out in tape.products:
+        if out in needed:
+            gradients = (left in moving) + (right in moving) if out in wanted else 0
+            there, back = there + work, back + (1 + gradients) * work
+    return there, back
 
 
 def compiled(step: jax.stages.Compiled, experiment: Experiment, *, devices: int) -> float | None:
@@ -129,73 +152,102 @@ def utilisation(training: float, clips_per_s_device: float, peak: float) -> floa
     return training * clips_per_s_device / peak
 
 
-def _work(function: Any, params: Any, *rest: Any) -> tuple[float, float]:
-    """(forward, forward and backward) of a function, with gradients to `params`."""
-    closed = jax.make_jaxpr(function)(params, *rest)
-    needed, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    count = len(jax.tree.leaves(params))
-    moving = [i < count for i, kept in enumerate(used) if kept]
-    there, back, _ = _walk(needed, moving)
-    return there, back
+class _Tape:
+    """A traced function and all that it calls as one graph of arrays, which go by numbers.
 
-
-def _walk(jaxpr: Any, moving: Sequence[bool]) -> tuple[float, float, list[bool]]:
-    """(forward, forward and backward, which results move) of a traced function.
-
-    Args:
-      moving: which of its arguments depend on a trained parameter, and so have a gradient.
+    Attributes:
+      products: (FLOPs, left, right, result) of each convolution and product of matrices.
+      edges: (argument, result, whether a gradient flows back along it).
     """
-    there, back = 0.0, 0.0
-    known = {var for var, moves in zip(jaxpr.invars, moving, strict=True) if moves}
 
-    def moves(atom: Any) -> bool:
-        return not hasattr(atom, "val") and atom in known  # a literal has a value
+    def __init__(self):
+        self.products: list[tuple[float, int | None, int | None, int]] = []
+        self.edges: list[tuple[int, int, bool]] = []
+        self._numbers = itertools.count()
 
-    for eqn in jaxpr.eqns:
-        given = [moves(atom) for atom in eqn.invars]
-        name, given_out = eqn.primitive.name, [any(given)] * len(eqn.outvars)
-        if name in _PRODUCTS:
-            once = 2.0 * _PRODUCTS[name](eqn)
-            there, back = there + once, back + once * (1 + sum(given[:2]))
-        elif name == "stop_gradient":
-            given_out = [False]
-        else:
-            more, more_back, found = _inside(eqn, given)
-            there, back = there + more, back + more_back
-            given_out = given_out if found is None else found
-        known |= {
-            var
-            for var, out in zip(eqn.outvars, given_out, strict=True)
-            if out and jax.numpy.issubdtype(var.aval.dtype, jax.numpy.floating)
-        }
-    return there, back, [moves(atom) for atom in jaxpr.outvars]
+    def new(self) -> int:
+        return next(self._numbers)
+
+    def onwards(self, *, smooth: bool) -> Edges:
+        return _table((a, b) for a, b, flows in self.edges if flows or not smooth)
+
+    def backwards(self, *, smooth: bool) -> Edges:
+        return _table((b, a) for a, b, flows in self.edges if flows or not smooth)
+
+    def record(self, jaxpr: Any, given: Sequence[int | None], *, times: float) -> list[int | None]:
+        """Adds a function that runs so many times; returns its results. None: a constant."""
+        names = dict(zip(jaxpr.invars, given, strict=True))
+
+        def name(atom: Any) -> int | None:
+            return None if hasattr(atom, "val") else names.get(atom)  # a literal has a value
+
+        for eqn in jaxpr.eqns:
+            arguments = [name(atom) for atom in eqn.invars]
+            names |= zip(eqn.outvars, self._results(eqn, arguments, times), strict=True)
+        return [name(atom) for atom in jaxpr.outvars]
+
+    def _results(self, eqn: Any, given: list[int | None], times: float) -> Sequence[int | None]:
+        kind, params = eqn.primitive.name, eqn.params
+        if kind == "cond":
+            branches = params["branches"]
+            if params.get("branches_platforms"):
+                branches = branches[-1:]  # the plain operation: how a device does it is its own
+            longest = max(branches, key=lambda branch: _Tape()._length(branch.jaxpr))
+            return self.record(longest.jaxpr, given[1:], times=times)
+        if kind == "scan":
+            first = params["num_consts"]
+            last = first + params["num_carry"]
+            turn = [self.new() for _ in given[first:last]]
+            inner = [*given[:first], *turn, *given[last:]]
+            results = self.record(params["jaxpr"].jaxpr, inner, times=times * params["length"])
+            self._join(given[first:last], turn, True)
+            self._join(results, turn, True)
+            return results
+        if kind == "while":
+            first = params["cond_nconsts"] + params["body_nconsts"]
+            turn = [self.new() for _ in given[first:]]
+            inner = [*given[params["cond_nconsts"] : first], *turn]
+            results = self.record(params["body_jaxpr"].jaxpr, inner, times=times)
+            self._join(given[first:], turn, False)
+            self._join(results, turn, False)
+            return results
+        body = params.get("jaxpr", params.get("call_jaxpr"))
+        if body is not None:
+            return self.record(getattr(body, "jaxpr", body), given, times=times)
+        results = [self.new() for _ in eqn.outvars]
+        for var, result in zip(eqn.outvars, results, strict=True):
+            flows = jnp.issubdtype(var.aval.dtype, jnp.floating) and kind != "stop_gradient"
+            self.edges += [(each, result, flows) for each in given if each is not None]
+        if kind in _PRODUCTS:
+            work = 2.0 * times * _PRODUCTS[kind](eqn)
+            self.products.append((work, given[0], given[1], results[0]))
+        return results
+
+    def _length(self, jaxpr: Any) -> float:
+        self.record(jaxpr, [self.new() for _ in jaxpr.invars], times=1)
+        return sum(work for work, *_ in self.products)
+
+    def _join(self, ends: Sequence[int | None], starts: Sequence[int], flows: bool) -> None:
+        """What a turn of a loop ends with, the next begins with."""
+        pairs = zip(ends, starts, strict=False)  # of a scan's results the carry comes first
+        self.edges += [(end, start, flows) for end, start in pairs if end is not None]
 
 
-def _inside(eqn: Any, given: list[bool]) -> tuple[float, float, list[bool] | None]:
-    """What `_walk` says of the functions that an operation runs; nothing if it runs none."""
-    params = eqn.params
-    if eqn.primitive.name == "cond":
-        branches = params["branches"]
-        if params.get("branches_platforms"):
-            branches = branches[-1:]  # the plain operation: how a device computes it is its own
-        found = [_walk(branch.jaxpr, given[1:]) for branch in branches]
-        there, back, _ = max(found, key=lambda work: work[1])
-        return there, back, [any(outs) for outs in zip(*(work[2] for work in found), strict=True)]
-    if eqn.primitive.name == "scan":
-        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-        while True:  # what moves after one turn moves before the next
-            there, back, out = _walk(params["jaxpr"].jaxpr, given)
-            carried = [a or b for a, b in zip(given[first:last], out, strict=False)]
-            if carried == given[first:last]:
-                return params["length"] * there, params["length"] * back, out
-            given = given[:first] + carried + given[last:]
-    if eqn.primitive.name == "while":
-        consts = params["cond_nconsts"]
-        return *_walk(params["body_jaxpr"].jaxpr, given[consts:])[:2], None
-    body = params.get("jaxpr", params.get("call_jaxpr"))
-    if body is None:
-        return 0.0, 0.0, None
-    return _walk(getattr(body, "jaxpr", body), given)
+def _table(edges: Iterable[tuple[int, int]]) -> Edges:
+    table: Edges = {}
+    for start, end in edges:
+        table.setdefault(start, []).append(end)
+    return table
+
+
+def _reached(starts: Sequence[int | None], edges: Edges) -> set[int]:
+    waiting = [start for start in starts if start is not None]
+    found = set(waiting)
+    while waiting:
+        more = [end for end in edges.get(waiting.pop(), ()) if end not in found]
+        found.update(more)
+        waiting += more
+    return found
 
 
 def _matrices(eqn: Any) -> float:

@@ -36,6 +36,9 @@ def test_a_dry_run_says_what_the_run_would_be_and_writes_nothing(config_path, tm
     batch = 8 * 4 * 16 * 16 * 3
     assert 4 * PARAMETERS * 4 + batch < arguments_kb * 1000 < 8 * PARAMETERS * 4 + 2 * batch
     assert "GFLOP a device and step" in said and "nothing was run" in said
+    # Of a clip: 48 x 16 for each of 4 frames, 16 x 3 once; the first layer has one gradient.
+    assert "model      6.24e-06 GFLOP a clip forward, 1.258e-05 in training" in said
+    assert 1 < float(re.search(r"compiler's count\): ([\d.]+) times the model's", said)[1]) < 100
 
 
 @pytest.mark.parametrize(
