@@ -167,6 +167,15 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
     return (128 - code if code < 0 else code), said
 
 
+def ends(processes: list[subprocess.Popen], timeout: float = 150) -> list[tuple[int, str]]:
+    """What `finish` answers for each; none of them is left running."""
+    try:
+        return [finish(process, timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def assert_ends_as(straight: Path, workdir: Path, step: int = 60) -> None:
     """The same bits in every array and the same lines of metrics as the run nobody disturbed."""
     import tiny
