@@ -3,9 +3,9 @@
 #
 #   launch/local.sh N CONFIG.py --workdir DIR [what else jaxfacs train takes]
 #
-# Each process writes WORKDIR/logs/process-I.log; the first one's is shown as well. Ends with the
-# first code that is not 0 (launch/README.md says what the codes mean). SIGTERM and Ctrl-C reach
-# every process: all save after the same step and end with 75.
+# Each process writes WORKDIR/logs/process-I.log, logs/NAME/process-I.log where WORKDIR is gs://.../NAME;
+# the first one's is shown as well. Ends with the first code that is not 0 (launch/README.md says what
+# the codes mean). SIGTERM and Ctrl-C reach every process: all save after the same step and end with 75.
 #
 #   JAXFACS_FAILURES    failures in a row without a new checkpoint until it gives up (1: it starts
 #                       nothing again; 3 goes on after a lost process, a hang, a crash)
@@ -33,7 +33,9 @@ for ((i = 1; i <= $#; i++)); do
   esac
 done
 [[ -n $workdir ]] || usage "--workdir is missing"
-mkdir -p "$workdir/logs" || usage "cannot make $workdir/logs"
+logs=$workdir/logs
+[[ $workdir != gs:/* ]] || logs=logs/${workdir##*/} # object storage cannot append
+mkdir -p "$logs" || usage "cannot make $logs"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
@@ -53,9 +55,22 @@ forward() {
   [[ -n $timer ]] || deadline "$stop_s"
 }
 
+# The step of the newest checkpoint, or "none".
+newest() {
+  local found
+  case $workdir in
+    gs:/*) found=$("$python" -c 'import sys; from jaxfacs.files import place
+folder = place(sys.argv[1]) / "checkpoints"
+print(max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=""))' \
+      "$workdir" 2>/dev/null) ;;
+    *) found=$(ls "$workdir/checkpoints" 2>/dev/null | grep -E '^[0-9]+$' | sort -n | tail -n 1) ;;
+  esac
+  echo "${found:-none}"
+}
+
 # Starts all processes and waits until the last one has ended; sets `code`.
 attempt() {
-  local i index ended status left port shown tailer first="$workdir/logs/process-0.log"
+  local i index ended status left port shown tailer first="$logs/process-0.log"
   port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   shown=$(stat -c %s "$first")
   pids=() timer= code=0 left=$count
@@ -68,7 +83,7 @@ attempt() {
       fi
       export JAXFACS_COORDINATOR=127.0.0.1:$port JAXFACS_PROCESS_COUNT=$count JAXFACS_PROCESS_INDEX=$i
       exec "$python" -m jaxfacs train "$@"
-    ) >>"$workdir/logs/process-$i.log" 2>&1 &
+    ) >>"$logs/process-$i.log" 2>&1 &
     pids+=($!)
   done
   tail -c "+$((shown + 1))" --pid="${pids[0]}" -F "$first" >&2 2>/dev/null &
@@ -88,7 +103,7 @@ attempt() {
       code=$status
       # 75 is not a failure: the others save after the same step and end by themselves.
       if ((status != 75)); then
-        echo "process $index ended with code $status; see $workdir/logs/process-$index.log" >&2
+        echo "process $index ended with code $status; see $logs/process-$index.log" >&2
         ((left > 0)) && kill -TERM "${pids[@]}" 2>/dev/null
         [[ -z $timer ]] || kill "$timer" 2>/dev/null
         deadline "$grace_s"
@@ -103,15 +118,15 @@ attempt() {
 
 pids=() timer= stopped= failures=0 before=
 trap forward TERM INT
-for ((i = 0; i < count; i++)); do : >"$workdir/logs/process-$i.log"; done
+for ((i = 0; i < count; i++)); do : >"$logs/process-$i.log"; done
 while :; do
   attempt "$@"
   case $code in 0 | 2 | 3 | 75) break ;; esac # done; or a restart would end the same way; or asked for
   [[ -z $stopped ]] || break
   # Failures in a row that began from the same checkpoint: the run does not get on.
-  newest=$(ls "$workdir/checkpoints" 2>/dev/null | grep -E '^[0-9]+$' | sort -n | tail -n 1)
-  [[ ${newest:-none} == "$before" ]] || failures=0
-  before=${newest:-none} failures=$((failures + 1))
+  former=$before before=$(newest)
+  [[ $before == "$former" ]] || failures=0
+  failures=$((failures + 1))
   if ((failures >= allowed)); then
     ((allowed == 1)) || echo "failed $failures times from checkpoint $before; given up" >&2
     break

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jaxfacs.runtime import distributed, heartbeat, preemption
+from jaxfacs.runtime import distributed, heartbeat, lost, preemption
 from jaxfacs.train import loop
 
 LAUNCH = Path(__file__).parents[2] / "launch"
@@ -84,7 +84,8 @@ def test_restarts_follow_the_exit_codes_of_the_code(job, pod, train):
         for code in rule.get("onExitCodes", {}).get("values", ())
     }
     assert by_code == {2: "FailJob", loop.GAVE_UP: "FailJob", preemption.EXIT_CODE: "Ignore"}
-    assert heartbeat.HANG_EXIT_CODE not in by_code and job["backoffLimit"] >= 2
+    assert not by_code.keys() & {heartbeat.HANG_EXIT_CODE, lost.EXIT_CODE}
+    assert job["backoffLimit"] >= 2
     names = {r["onExitCodes"]["containerName"] for r in rules if "onExitCodes" in r}
     assert names == {train["name"]}
     assert pod["restartPolicy"] == "Never" and job["podReplacementPolicy"] == "Failed"

@@ -24,7 +24,8 @@ STUB = """\
 trap 'echo asked to stop; exit 75' TERM
 restart=${SLURM_RESTART_COUNT:-0}
 echo "task $SLURM_PROCID of $SLURM_NTASKS on $SLURMD_NODENAME restart $restart" \\
-  "gpus ${CUDA_VISIBLE_DEVICES:-none} ids ${JAX_LOCAL_DEVICE_IDS:-unset}" \\
+  "gpus ${CUDA_VISIBLE_DEVICES:-none} of ${SLURM_GPUS_ON_NODE:-0}" \\
+  "tasks $SLURM_STEP_TASKS_PER_NODE local $SLURM_LOCALID" \\
   "cpus $SLURM_CPUS_PER_TASK: $*"
 codes=($STUB_CODES)
 code=${codes[restart]:-0}
@@ -72,19 +73,19 @@ def stubbed(cluster, tmp_path):
 
 def test_what_each_exit_code_leads_to(stubbed):
     """0 ends; 2 and 3 end; 75 goes on; another goes on until it failed three times in a row."""
-    jobs = {codes: stubbed(codes) for codes in ("0", "2", "3", "75 134 0", "4 4 4")}
+    jobs = {codes: stubbed(codes) for codes in ("0", "2", "3", "75 6 0", "4 4 4")}
     for codes in ("0", "2", "3"):
         facts = jobs[codes].end()
         assert (facts["ExitCode"], facts["Restarts"]) == (f"{codes}:0", "0")
         assert facts["JobState"] == ("COMPLETED" if codes == "0" else "FAILED")
     assert "a restart would end the same way" in jobs["3"].log
     for restarts in (1, 2):
-        jobs["75 134 0"].release(restarts)
+        jobs["75 6 0"].release(restarts)
         jobs["4 4 4"].release(restarts)
-    facts = jobs["75 134 0"].end()
+    facts = jobs["75 6 0"].end()
     assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "2")
-    assert "stopped by a signal, saved: back into the queue" in jobs["75 134 0"].log
-    assert "code 134: back into the queue" in jobs["75 134 0"].log
+    assert "stopped by a signal, saved: back into the queue" in jobs["75 6 0"].log
+    assert "code 6: back into the queue" in jobs["75 6 0"].log
     facts = jobs["4 4 4"].end()
     assert (facts["JobState"], facts["ExitCode"], facts["Restarts"]) == ("FAILED", "4:0", "2")
     assert "failed 3 times from checkpoint none; given up" in jobs["4 4 4"].log
@@ -115,17 +116,21 @@ def test_a_cancelled_job_stays_cancelled(stubbed, cluster):
 
 @pytest.mark.parametrize(
     ("tasks", "count", "given"),
-    [("node", 2, "gpus 0,1 ids 0,1 cpus 4:"), ("gpu", 4, "gpus 0,1 ids unset cpus 2:")],
+    [
+        ("node", 2, "gpus 0,1 of 2 tasks 1(x2) local 0 cpus 4:"),
+        ("gpu", 4, "gpus 0,1 of 2 tasks 2(x2) local {} cpus 2:"),
+    ],
 )
 def test_a_task_a_node_has_all_its_gpus_and_a_task_a_gpu_finds_its_own(
     stubbed, tasks, count, given
 ):
-    """Without the ids JAX would give the only task of a node just the node's first GPU."""
+    """By what SLURM tells of them, which tests/runtime/test_processes.py makes shares of."""
     job = stubbed("0", "--nodes=2", "--gpus-per-node=2", "--cpus-per-task=4", JAXFACS_TASKS=tasks)
     assert job.end()["JobState"] == "COMPLETED", job.log
     for i in range(count):
         node = slurm_cluster.NODES[2 * i // count]
-        assert f"task {i} of {count} on {node} restart 0 {given}" in job.log, job.log
+        told = given.format(i % 2)
+        assert f"task {i} of {count} on {node} restart 0 {told}" in job.log, job.log
     assert job.log.count("-m jaxfacs train config.py --workdir") == count
 
 
