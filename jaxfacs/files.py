@@ -1,15 +1,20 @@
 """Files, here or in object storage: where they lie, writing them whole, asking storage again."""
 
 import errno
+import importlib.util
 import os
 import random
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from jaxfacs.errors import UserError
 
 Answer = TypeVar("Answer")
 
@@ -32,23 +37,47 @@ _LOST_CONNECTION = {
 
 
 def place(where: str | os.PathLike) -> Path:
-    """A path on this machine, or in object storage where it begins with gs:// or s3://.
+    """A path on this machine, or in Google Cloud Storage where it begins with gs://.
 
     The latter is an `etils.epath.Path`: what this package asks of a path (`/`, `read_text`,
-    `write_text`, `exists`, `iterdir`, `mkdir`, `rename`, `unlink`) it answers as pathlib does.
+    `write_text`, `exists`, `iterdir`, `mkdir`, `rename`, `unlink`) it answers as pathlib does. A
+    pathlib path made of such an address, which has lost a slash, is as good as the address.
+
+    Raises UserError for s3:// and where gcsfs is not installed.
     """
     text = os.fspath(where)
+    if re.match("s3:/", text):
+        raise UserError(
+            f"{text} is in S3, where Orbax, which writes the checkpoints, cannot write; give a "
+            "folder, or a gs:// address"
+        )
     if not remote(text):
         return Path(where)
+    if importlib.util.find_spec("gcsfs") is None:
+        raise UserError(f"{text} needs gcsfs; install it with pip install 'jaxfacs[remote]'")
     from etils import epath
 
-    found: Any = epath.Path(text)
+    found: Any = epath.Path(re.sub("^gs:/+", "gs://", text))
     return found
 
 
 def remote(where: str | os.PathLike) -> bool:
     """Whether it lies in object storage, which cannot append, rename at once, or lock."""
-    return os.fspath(where).startswith(("gs://", "s3://"))
+    return os.fspath(where).startswith("gs:/")
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder of this machine whose files lie in `folder` at the end, for what writes by name."""
+    if not remote(folder):
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory() as here:
+        yield Path(here)
+        for path in sorted(Path(here).rglob("*")):
+            if path.is_file():
+                there = place(folder) / path.relative_to(here).as_posix()
+                retrying(partial(there.write_bytes, path.read_bytes()), what=f"writing {there}")
 
 
 def retrying(

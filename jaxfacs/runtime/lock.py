@@ -154,7 +154,7 @@ class Lock:
 
     def _read(self) -> str | None:
         try:
-            return self._lease.read_text(encoding="utf-8", errors="replace")
+            return self._lease.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return None
 

@@ -31,7 +31,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxfacs import __version__
 from jaxfacs.errors import UserError
-from jaxfacs.files import error_number, one_line, retrying, transient
+from jaxfacs.files import error_number, one_line, place, remote, retrying, transient
 from jaxfacs.train import config as configs
 from jaxfacs.train import spikes
 from jaxfacs.train.config import CheckpointConfig, Experiment
@@ -42,6 +42,7 @@ Tree = dict[str, Any]
 Manifest = dict[str, Any]
 Answer = TypeVar("Answer")
 
+COMMITTED = "commit_success.txt"  # Orbax's name
 ATTEMPTS = 6  # of a save or a read that fails in a way that may pass
 ITEMS = {
     "network": ("params", "stats", "ema"),
@@ -65,7 +66,7 @@ class Checkpoints:
     """The checkpoints of one run: saves in the background, restores what is whole."""
 
     def __init__(self, workdir: Path, config: CheckpointConfig):
-        self.folder = (Path(workdir) / "checkpoints").absolute()
+        self.folder = folder_of(workdir)
         self._config = config
         self._manager: ocp.CheckpointManager | None = None
         self._write: Callable[[], None] | None = None  # the last save, while it may yet fail
@@ -245,6 +246,8 @@ class Checkpoints:
             aside = self.folder.parent / "damaged"
             for step in damaged:
                 aside.mkdir(exist_ok=True)
+                if remote(aside):  # where a folder is there once there is a file in it
+                    (aside / "README").write_text("checkpoints that could not be read\n")
                 taken = sum(1 for p in aside.iterdir() if p.name.startswith(f"{step}-"))
                 (self.folder / str(step)).rename(aside / f"{step}-{taken}")
         if damaged and jax.process_count() > 1:
@@ -392,11 +395,21 @@ def _part(state: Tree, item: str) -> Tree:
     return {key: state[key] for key in ITEMS[item] if key in state}
 
 
+def folder_of(workdir: str | Path) -> Path:
+    """Where the checkpoints of a run lie, as Orbax wants it told."""
+    folder = place(workdir) / "checkpoints"
+    return folder if remote(folder) else folder.absolute()
+
+
 def steps_in(folder: Path) -> list[int]:
-    """The steps that were committed, oldest first; temporary folders have other names."""
+    """The steps that were committed, oldest first.
+
+    Until it is, a step's folder has another name, or, in object storage, lacks a certain file.
+    """
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    steps = [p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()]
+    return sorted(int(p.name) for p in steps if not remote(p) or (p / COMMITTED).exists())
 
 
 def refuse_unreadable(folder: Path, error: Exception) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from jaxfacs.errors import UserError
+from jaxfacs.files import place, remote
 from jaxfacs.runtime import preemption
 
 USAGE = """usage: {prog} CONFIG.py[:KEY=VALUE,...] --workdir DIR [--smoke] [--accept-changes]
@@ -60,6 +61,7 @@ def _train(argv: list[str], prog: str) -> int:
         return _dry_run(experiment, compile_for, argv)
     if workdir is None:
         raise UserError("--workdir is missing; give a folder for checkpoints and metrics")
+    workdir = place(workdir)
     workdirs.make(workdir)
     _prepare(workdir)
     distributed.initialize()
@@ -220,7 +222,9 @@ def _split_arguments(
 def _prepare(workdir: Path) -> None:
     """What must be set before JAX and Orbax start."""
     # A restart of this run need not compile again.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(workdir).absolute() / "compiled"))
+    compiled = place(workdir) / "compiled"
+    here = str(compiled if remote(compiled) else compiled.absolute())
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", here)
     if not Path("/dev/nvidiactl").exists():  # where data threads should not share one heap
         from jaxfacs.ops.memory import keep_freed_memory
 

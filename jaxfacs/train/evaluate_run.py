@@ -16,7 +16,7 @@ from jaxfacs.data.people import refuse_seen
 from jaxfacs.data.pipeline import evaluation_batches
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import report, thresholds
-from jaxfacs.files import replacing
+from jaxfacs.files import filling, place, replacing
 from jaxfacs.train import evaluation
 from jaxfacs.train import mesh as meshes
 from jaxfacs.train import state as states
@@ -56,34 +56,35 @@ def evaluate_run(
     if same:
         tuned_on += ", the split reported here: the F1 is too high for other data"
     records = open_data(experiment.data)
-    folder = Path(workdir) / "evaluation" / split / str(trained.step)
-    written = report.write(
-        folder,
-        aus=trained.aus,
-        occurrence_NA=rows.get("occurrence"),
-        probability_NA=rows.get("probability"),
-        thresholds=tuned_A,
-        tuned_on=tuned_on if trained.aus else "",
-        intensity_NA=rows.get("intensity"),
-        predicted_intensity_NA=rows.get("predicted_intensity"),
-        emotions=trained.emotions if "emotion" in rows else (),
-        emotion_N=rows.get("emotion"),
-        emotion_probability_NE=rows.get("predicted_emotion"),
-        valence_arousal_N2=rows.get("valence_arousal"),
-        predicted_valence_arousal_N2=rows.get("predicted_valence_arousal"),
-        sets=records.names,
-        set_N=rows.get("set"),
-        emotion_set_N=rows.get("emotion_set"),
-        meta={
-            "workdir": str(workdir),
-            "step": trained.step,
-            "split": split,
-            "model": experiment.model.name,
-            "records": records.digest,
-            "jaxfacs": trained.manifest["jaxfacs"],
-            **({"thresholds": tuned_on} if trained.aus else {}),
-        },
-    )
+    folder = place(workdir) / "evaluation" / split / str(trained.step)
+    with filling(folder) as here:
+        written = report.write(
+            here,
+            aus=trained.aus,
+            occurrence_NA=rows.get("occurrence"),
+            probability_NA=rows.get("probability"),
+            thresholds=tuned_A,
+            tuned_on=tuned_on if trained.aus else "",
+            intensity_NA=rows.get("intensity"),
+            predicted_intensity_NA=rows.get("predicted_intensity"),
+            emotions=trained.emotions if "emotion" in rows else (),
+            emotion_N=rows.get("emotion"),
+            emotion_probability_NE=rows.get("predicted_emotion"),
+            valence_arousal_N2=rows.get("valence_arousal"),
+            predicted_valence_arousal_N2=rows.get("predicted_valence_arousal"),
+            sets=records.names,
+            set_N=rows.get("set"),
+            emotion_set_N=rows.get("emotion_set"),
+            meta={
+                "workdir": str(workdir),
+                "step": trained.step,
+                "split": split,
+                "model": experiment.model.name,
+                "records": records.digest,
+                "jaxfacs": trained.manifest["jaxfacs"],
+                **({"thresholds": tuned_on} if trained.aus else {}),
+            },
+        )
     line = f"step {trained.step} on {split}: {', '.join(_summary(written))}"
     for name, of_set in written.get("sets", {}).items():
         line += f"\n  {name}: {', '.join(_summary(of_set)) or 'nothing that the network answers'}"

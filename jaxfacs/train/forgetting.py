@@ -20,7 +20,7 @@ from jaxfacs.data.mixture import open_data
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics, thresholds
 from jaxfacs.evaluate.report import without_nan
-from jaxfacs.files import replacing
+from jaxfacs.files import filling, place, replacing
 from jaxfacs.train.command import parse_step
 from jaxfacs.train.evaluate_run import predictions, reading, refuse_known
 from jaxfacs.train.evaluation import Rows
@@ -71,8 +71,9 @@ def compare(
         allow_overlap=allow_overlap,
     )
     found["meta"] |= {"workdir": str(workdir), "with": str(before)}
-    folder = Path(workdir) / "evaluation" / split / str(after.step)
-    write(folder, found)
+    folder = place(workdir) / "evaluation" / split / str(after.step)
+    with filling(folder) as here:
+        write(here, found)
     print("\n".join(table(found)))
     print(sentence(found))
     print(f"written: {folder / 'comparison.md'}")

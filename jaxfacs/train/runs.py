@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxfacs.errors import UserError
-from jaxfacs.files import replacing
+from jaxfacs.files import place, remote, replacing
 from jaxfacs.train.config import flatten
 
 MAX_DEPTH = 4  # of folders of runs below a given folder
@@ -118,7 +118,7 @@ def gather(folders: Iterable[Path]) -> tuple[list[RunLog], list[Path]]:
     """
     found: dict[Path, Path] = {}  # by their real paths
     empty = []
-    for folder in folders:
+    for folder in map(place, folders):
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder; give work directories of jaxfacs train")
         below = list(_workdirs(folder, MAX_DEPTH))
@@ -133,12 +133,12 @@ def _workdirs(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
     elif depth:
         try:
-            below = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+            below = sorted(path for path in folder.iterdir() if path.is_dir())
         except OSError:
             return  # not for us to read
         for path in below:
-            if not Path(path).is_symlink():  # a ring of links has no end
-                yield from _workdirs(Path(path), depth - 1)
+            if remote(path) or not path.is_symlink():  # a ring of links has no end
+                yield from _workdirs(path, depth - 1)
 
 
 def read_run(workdir: Path) -> RunLog:
@@ -164,10 +164,12 @@ def read_run(workdir: Path) -> RunLog:
 
 
 def checkpoint_steps(workdir: Path) -> list[int]:
-    """The steps of whole checkpoints (Orbax renames a folder once it is), rising."""
-    folder = Path(workdir) / "checkpoints"
+    """The steps of whole checkpoints, rising: Orbax renames a folder, or marks it, once it is."""
+    folder = place(workdir) / "checkpoints"
     try:
-        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+        steps = [p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()]
+        whole = [p for p in steps if not remote(p) or (p / "commit_success.txt").exists()]
+        return sorted(int(p.name) for p in whole)
     except OSError:
         return []
 
@@ -176,23 +178,22 @@ def _read_metrics(path: Path) -> tuple[dict[tuple[str, str], dict[int, float]], 
     rows: dict[tuple[str, str], dict[int, float]] = {}
     damaged = 0
     try:
-        file = path.open(encoding="utf-8", errors="replace")
+        lines = path.read_bytes().decode(errors="replace").splitlines()
     except OSError:
         return {}, 0
-    with file:
-        for line in file:
-            try:
-                row = json.loads(line)
-                step, kind = row.pop("step"), row.pop("kind")
-                if type(step) is not int or type(kind) is not str:
-                    raise ValueError(line)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                damaged += 1
-                continue
-            for name, value in row.items():
-                if value is None or type(value) in (int, float):
-                    number = math.nan if value is None else float(value)
-                    rows.setdefault((kind, name), {})[step] = number
+    for line in lines:
+        try:
+            row = json.loads(line)
+            step, kind = row.pop("step"), row.pop("kind")
+            if type(step) is not int or type(kind) is not str:
+                raise ValueError(line)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            damaged += 1
+            continue
+        for name, value in row.items():
+            if value is None or type(value) in (int, float):
+                number = math.nan if value is None else float(value)
+                rows.setdefault((kind, name), {})[step] = number
     return {key: dict(sorted(series.items())) for key, series in rows.items()}, damaged
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfacs.errors import UserError
-from jaxfacs.files import retrying
+from jaxfacs.files import place, retrying
 from jaxfacs.train import config as configs
 from jaxfacs.train.checkpoint import (
     ITEMS,
@@ -19,6 +19,7 @@ from jaxfacs.train.checkpoint import (
     DamagedError,
     Manifest,
     Tree,
+    folder_of,
     read_manifest,
     refuse_unreadable,
     restore_item,
@@ -64,7 +65,7 @@ def load_for_inference(
     Raises UserError, naming what there is, if that checkpoint is missing or damaged. With "best",
     "latest" and None a damaged step is named on stderr and the next one is used.
     """
-    folder = (Path(workdir) / "checkpoints").absolute()
+    folder = folder_of(workdir)
     steps = steps_in(folder)
     if not steps:
         raise UserError(f"{workdir} holds no checkpoint; train into it with jaxfacs train")
@@ -125,7 +126,7 @@ def save_first(workdir: Path, manifest: Manifest, *, params: Tree, stats: Tree) 
 def thresholds_path(workdir: str | Path, manifest: Manifest) -> Path:
     """Where the thresholds lie that were tuned on the validation split for a checkpoint."""
     split = manifest["experiment"]["data"]["validation_split"]
-    return Path(workdir) / "evaluation" / split / str(manifest["step"]) / "thresholds.json"
+    return place(workdir) / "evaluation" / split / str(manifest["step"]) / "thresholds.json"
 
 
 def read_thresholds(workdir: str | Path, manifest: Manifest) -> dict[str, float] | None:

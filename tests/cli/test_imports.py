@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "jaxfacs"
 
 # A folder may import from the folders of the levels above its own, never sideways or back.
 LEVELS = (
-    {"errors", "files", "progress"},
+    {"errors"},
+    {"files", "progress"},
     {"facs"},
     {"synthface", "faces", "ops"},
     {"data", "evaluate", "runtime", "emotion", "models"},

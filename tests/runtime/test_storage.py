@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxfacs import files
+from jaxfacs.errors import UserError
 
 
 @pytest.fixture
@@ -106,8 +107,18 @@ def test_what_will_not_pass(error, waits):
 
 
 def test_local_places_are_pathlib_and_remote_ones_keep_their_scheme():
+    pytest.importorskip("gcsfs", reason="places in object storage need the extra remote")
     assert files.place("a//b") == files.place(Path("a/b")) == Path("a/b")
     assert not files.remote(Path("a")) and files.remote("gs://bucket/run")
-    run = files.place("s3://bucket/run")
-    assert str(run / "x.json") == "s3://bucket/run/x.json" and files.remote(run / "x.json")
-    assert str(files.place(run)) == "s3://bucket/run" and run.parent.name == "bucket"
+    run = files.place("gs://bucket/run")
+    assert str(run / "x.json") == "gs://bucket/run/x.json" and files.remote(run / "x.json")
+    assert files.place(run) == files.place(Path("gs://bucket/run")) == run
+    assert run.parent.name == "bucket"
+
+
+def test_what_cannot_be_a_place_is_refused_in_one_line(monkeypatch):
+    with pytest.raises(UserError, match="s3://bucket/run is in S3, where Orbax"):
+        files.place("s3://bucket/run")
+    monkeypatch.setattr(files.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs gcsfs; install it with pip install"):
+        files.place("gs://bucket/run")
