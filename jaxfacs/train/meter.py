@@ -18,6 +18,7 @@ from jaxfacs.train.flops import utilisation
 # What is averaged over the window, with all that begins so; counts (arrays over AUs) are added up
 # over it; of all others the last step's number is written.
 AVERAGED = ("loss", "grad_norm", "update_ratio")
+SLOW_ROUNDS = 3  # of the exchange, after which a straggler is told
 
 Numbers = dict[str, float | np.ndarray]
 
@@ -64,7 +65,7 @@ class Meter:
         self._mark: tuple[float, float] | None = None  # set by the first step, which compiled
         self._mark_steps = self._bytes = 0
         self._straggler: Straggler | None = None
-        self._told: int | None = None  # the process that was last told to be slow
+        self._slow: tuple[int | None, int] = None, 0  # a process, and for how many rounds in a row
 
     def carried(self) -> dict[str, Any]:
         sums = {name: np.asarray(total).tolist() for name, total in self._sums.items()}
@@ -75,16 +76,20 @@ class Meter:
         self._bytes += sum(x.nbytes for x in batch.values())
 
     def heard(self, slowest: Straggler | None) -> None:
-        """Takes who waited longest for data, and says so when it holds the others up."""
+        """Takes who waited longest for data in a round; says so of one that keeps others waiting.
+
+        Once, when it has done so for SLOW_ROUNDS in a row: one late batch is nothing to act on.
+        """
         self._straggler = slowest
         slow = slowest.process if slowest and slowest.is_slow else None
-        if slowest and slow is not None and slow != self._told:
+        last, rounds = self._slow
+        self._slow = slow, rounds + 1 if slow == last else 1
+        if slowest and slow is not None and self._slow[1] == SLOW_ROUNDS:
             tell(
                 f"every step waits for process {slow}, which waits for its data {slowest.share:.0%}"
                 f" of its time (the others {slowest.others:.0%}); look at its disk, its CPUs and "
                 f"--data.threads (heartbeat/process-{slow}.json names its host)"
             )
-        self._told = slow
 
     def add(self, step: int, metrics: Numbers) -> None:
         """Takes the numbers of one step; writes and prints when its window is full.

@@ -5,7 +5,6 @@ in what is learned.
 """
 
 import re
-import subprocess
 from functools import partial
 
 import faulty
@@ -118,15 +117,9 @@ def test_two_processes_save_by_time_at_the_same_steps(config_path, tmp_path):
     for name, minutes in (("straight", "0"), ("often", "0.02")):
         workdir = tmp_path / name
         more = ["--checkpoint.every-minutes", minutes, "--checkpoint.latest", "1000"]
-        finished = subprocess.run(
-            ["launch/local.sh", "2", *train(config_path, workdir, *long)[1:], *more],
-            env=tiny.environment(),
-            cwd=tiny.REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert finished.returncode == 0, finished.stderr
+        processes = faulty.several(2, "", *train(config_path, workdir, *long, *more))
+        for code, said in [faulty.finish(process, 240) for process in processes]:
+            assert code == 0, said
         found = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
         ends[name] = found, tiny.digests(workdir, 240), tiny.lines(workdir)
     assert ends["straight"][0] == [240] and len(ends["often"][0]) > 2
