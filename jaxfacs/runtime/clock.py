@@ -14,16 +14,17 @@ class Clock:
 
     Phases follow each other, none is inside another.
 
-    The phases are "start" (opening records, making the network's state), "restore", "compile" (the
-    first step of a process), "data" (waiting for a batch), "step", "evaluation", "checkpoint",
-    "lost" (an estimate: steps that a killed process had done after its last checkpoint) and "other"
-    (what the loop itself does between them). Together they are the time that the processes of the
-    run lived, one after the other, from the first line of `setup.start` on: not the imports before
-    it, and not the time in which no process ran.
+    The phases are "start" (imports, finding the other processes, opening records, making the first
+    state), "restore", "compile" (the first step of a process), "data" (waiting for a batch),
+    "step", "evaluation", "checkpoint", "lost" (an estimate: steps that a killed process had done
+    after its last checkpoint) and "other" (what the loop itself does between them). Together they
+    are the time that the processes of the run lived, one after the other; time in which none ran is
+    not in them.
 
     Args:
       seconds: those of the processes before this one.
-      on_phase: told the name of every phase as it begins; may be set later.
+      on_phase: told the name of every phase as it begins.
+      born: when this process began, by the clock `now`; None: now.
       now: seconds of a clock that only goes forward.
     """
 
@@ -32,17 +33,18 @@ class Clock:
         seconds: Mapping[str, float] | None = None,
         *,
         on_phase: Callable[[str], None] = _nothing,
+        born: float | None = None,
         now: Callable[[], float] = time.perf_counter,
     ):
         self._before = dict(seconds or {})
         self._here: dict[str, float] = {}
         self._open: tuple[str, float] | None = None  # the phase that is going on, and since when
-        self.on_phase, self._now = on_phase, now
-        self._born = now()
+        self._on_phase, self._now = on_phase, now
+        self._born = now() if born is None else born
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        self.on_phase(phase)
+        self._on_phase(phase)
         self._open = phase, self._now()
         try:
             yield

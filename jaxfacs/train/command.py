@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,7 @@ def train(argv: list[str], prog: str) -> int:
 
 
 def _train(argv: list[str], prog: str) -> int:
+    began = time.perf_counter()
     words, dry, compile_for = _split_dry_run(argv)
     path, workdir, smoke, accept_changes, overrides = _split_arguments(words, prog)
     if path is None:
@@ -71,7 +73,7 @@ def _train(argv: list[str], prog: str) -> int:
 
     try:
         with lost.ending_all(prog):
-            return run(experiment, workdir, accept_changes=accept_changes)
+            return run(experiment, workdir, accept_changes=accept_changes, began=began)
     except CannotSaveError as error:
         # At once: the writes that Orbax began would print tracebacks as the interpreter ends.
         print(f"{prog}: {error}", file=sys.stderr, flush=True)

@@ -19,13 +19,20 @@ FINISHED = 0
 GAVE_UP = 3
 
 
-def run(experiment: Experiment, folder: Path, *, accept_changes: bool = False) -> int:
+def run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    accept_changes: bool = False,
+    began: float | None = None,
+) -> int:
     """Trains until `experiment.steps`, SIGTERM or too many bad steps; returns the exit code.
 
     The same call on the same folder goes on where the last one stopped, exactly. Codes: 0 finished,
     75 stopped by a signal after saving, 3 gave up on non-finite steps (the checkpoints are good).
+    `began` is when this process did, by `time.perf_counter`; None: now.
     """
-    this, state, host = start(experiment, folder, accept_changes=accept_changes)
+    this, state, host = start(experiment, folder, accept_changes=accept_changes, began=began)
     code = None
     try:
         code = _loop(this, state, evaluated=host.get("evaluated", 0))

@@ -90,21 +90,28 @@ class Run:
 
 
 def start(
-    experiment: Experiment, folder: Path, *, accept_changes: bool
+    experiment: Experiment, folder: Path, *, accept_changes: bool, began: float | None = None
 ) -> tuple[Run, State, dict[str, Any]]:
-    """Everything ready for the first step: the run, its state, and what the host carried over."""
+    """Everything ready for the first step: the run, its state, and what the host carried over.
+
+    `began` is when this process did, by `time.perf_counter`; None: now.
+    """
     with ExitStack() as held:  # given back if the run is refused
-        ready = _start(experiment, folder, accept_changes=accept_changes, held=held)
+        ready = _start(experiment, folder, accept_changes, began, held)
         held.pop_all()
     return ready
 
 
 def _start(
-    experiment: Experiment, folder: Path, *, accept_changes: bool, held: ExitStack
+    experiment: Experiment,
+    folder: Path,
+    accept_changes: bool,
+    began: float | None,
+    held: ExitStack,
 ) -> tuple[Run, State, dict[str, Any]]:
     heartbeat = Heartbeat(folder, process=jax.process_index(), limit_s=experiment.watchdog_s)
     held.callback(heartbeat.close)
-    clock = Clock(on_phase=heartbeat.phase)
+    clock = Clock(on_phase=heartbeat.phase, born=began)
     mesh = meshes.create(experiment.mesh)
     experiment = meshes.sized(experiment, mesh)
     config = experiment.data

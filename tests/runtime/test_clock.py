@@ -63,6 +63,14 @@ def test_the_phase_that_is_going_on_counts():
     assert clock.seconds == {"step": 6, "other": 1}
 
 
+def test_a_process_may_be_older_than_its_clock():
+    hands = Hands()
+    clock = Clock(born=40.0, now=hands)
+    clock.add("start", clock.unmeasured())
+    hands.at += 2
+    assert clock.seconds == {"start": 60, "other": 2}
+
+
 def test_an_interval_passes_and_begins_again():
     hands = Hands()
     interval, never = Interval(60, now=hands), Interval(0, now=hands)
