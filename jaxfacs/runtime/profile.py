@@ -1,9 +1,12 @@
 """A profiler trace of a few steps."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from jaxfacs.files import filling, place
 
 
 class ProfileWindow:
@@ -13,17 +16,20 @@ class ProfileWindow:
     its files by the host alone. A run that is resumed inside the window traces the rest of it.
     """
 
-    def __init__(self, workdir: Path, window: tuple[int, int]):
-        folder = Path(workdir) / "profile"
+    def __init__(self, workdir: str | Path, window: tuple[int, int]):
+        folder = place(workdir) / "profile"
         several = jax.process_count() > 1
         self._folder = folder / f"process-{jax.process_index()}" if several else folder
         self._first, self._last = window
-        self._running = False
+        self._running: ExitStack | None = None
 
     def before(self, step: int) -> None:
-        if not self._running and 0 < self._first <= step <= self._last:
-            jax.profiler.start_trace(str(self._folder))
-            self._running = True
+        if self._running is None and 0 < self._first <= step <= self._last:
+            with ExitStack() as trace:
+                here = trace.enter_context(filling(self._folder))
+                jax.profiler.start_trace(str(here))
+                trace.callback(jax.profiler.stop_trace)
+                self._running = trace.pop_all()
 
     def after(self, step: int, found: Any) -> None:
         """`found`: arrays of the step, which the devices may still be at work on."""
@@ -33,5 +39,5 @@ class ProfileWindow:
 
     def close(self) -> None:
         if self._running:
-            jax.profiler.stop_trace()
-            self._running = False
+            trace, self._running = self._running, None
+            trace.close()
