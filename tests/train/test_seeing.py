@@ -91,3 +91,32 @@ def test_wandb_that_is_not_installed_is_one_line(config_path, tmp_path, monkeypa
     assert cli.main(train(config_path, tmp_path, "--wandb", "faces")) == 2
     said = capsys.readouterr().err
     assert "pip install 'jaxfacs[wandb]'" in said and said.count("\n") == 1
+
+
+def test_the_real_wandb_keeps_all_of_it_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="extra wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (board,) = wandb_board.boards(tmp_path, project="faces", config={"steps": 8})
+    board.add(4, {"train/loss": 0.25})
+    board.close()
+    (run_id,) = json.loads((tmp_path / "wandb.json").read_text()).values()
+    (file,) = tmp_path.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb")
+    assert b"train/loss" in file.read_bytes()
+
+
+def test_steps_done_in_vain_are_lost_and_not_goodput(copy_of, config_path, capsys):
+    """As after a kill at step 75: the heartbeat file is ahead of the newest checkpoint."""
+    workdir = copy_of()
+    heartbeat = workdir / "heartbeat" / "process-0.json"
+    heartbeat.write_text(json.dumps({**json.loads(heartbeat.read_text()), "step": 75}))
+    (before,) = metrics.read(workdir / "metrics.jsonl", "seconds")
+    manifest = json.loads((workdir / "checkpoints/60/manifest/metadata").read_text())
+    each_s = manifest["host"]["seconds"]["step"] / 60
+    arguments = [*train(config_path, workdir), "--steps", "64", "--accept-changes"]
+    assert cli.main(arguments) == 0
+    assert "about 15 steps after it are done again" in capsys.readouterr().err
+    line = metrics.read(workdir / "metrics.jsonl", "train")[-1]
+    assert line["step"] == 64 and "lost_s" not in before
+    assert line["lost_s"] == pytest.approx(15 * each_s)
+    phases = [line[name] for name in line if name.endswith("_s") and "_per_" not in name]
+    assert line["goodput"] == pytest.approx(line["step_s"] / sum(phases))
