@@ -17,7 +17,9 @@ import functools
 import hashlib
 import json
 import math
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -399,6 +401,20 @@ def folder_of(workdir: str | Path) -> Path:
     """Where the checkpoints of a run lie, as Orbax wants it told."""
     folder = place(workdir) / "checkpoints"
     return folder if remote(folder) else folder.absolute()
+
+
+def end_past_orbax(code: int) -> None:
+    """Ends the process with `code` if threads of a save that failed hold it up; else returns.
+
+    When Orbax cannot make a step's folder, those that would have written into it wait ten minutes
+    for it, and the interpreter for them.
+    """
+    if any(type(t).__module__.startswith("orbax.") for t in threading.enumerate() if not t.daemon):
+        if jax.process_count() > 1:
+            jax.distributed.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def steps_in(folder: Path) -> list[int]:

@@ -68,12 +68,14 @@ def _train(argv: list[str], prog: str) -> int:
     _prepare(workdir)
     distributed.initialize()
 
-    from jaxfacs.train.checkpoint import CannotSaveError
+    from jaxfacs.train.checkpoint import CannotSaveError, end_past_orbax
     from jaxfacs.train.loop import run
 
     try:
         with lost.ending_all(prog):
-            return run(experiment, workdir, accept_changes=accept_changes, began=began)
+            code = run(experiment, workdir, accept_changes=accept_changes, began=began)
+        end_past_orbax(code)
+        return code
     except CannotSaveError as error:
         # At once: the writes that Orbax began would print tracebacks as the interpreter ends.
         print(f"{prog}: {error}", file=sys.stderr, flush=True)
