@@ -7,6 +7,8 @@ import pytest
 import tiny
 
 from jaxfacs import cli
+from jaxfacs.runtime import metrics
+from jaxfacs.train import checkpoint
 
 
 def test_a_clock_that_is_wrong_and_jumps_changes_nothing(
@@ -14,10 +16,22 @@ def test_a_clock_that_is_wrong_and_jumps_changes_nothing(
 ):
     monkeypatch.setattr(time, "time", time.time)  # given back at the end
     monkeypatch.setattr(time, "time_ns", time.time_ns)
+    saved, save = [], checkpoint.Checkpoints.save
+    monkeypatch.setattr(
+        checkpoint.Checkpoints,
+        "save",
+        lambda self, state, *rest: (saved.append(int(state["step"])), save(self, state, *rest))[1],
+    )
     faulty.skew()
     assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) > 3000
-    assert cli.main(["train", str(config_path), "--workdir", str(tmp_path)]) == 0
+    start = time.monotonic()
+    train = ["train", str(config_path), "--workdir", str(tmp_path)]
+    assert cli.main([*train, "--checkpoint.every-minutes", "5"]) == 0
     faulty.assert_ends_as(straight, tmp_path)
+    assert saved == [10, 20, 30, 40, 50, 60]  # none by minutes that did not pass
+    (seconds,) = metrics.read(tmp_path / "metrics.jsonl", "seconds")
+    lived = [value for name, value in seconds.items() if name.endswith("_s")]
+    assert min(lived) >= 0 and sum(lived) <= time.monotonic() - start
 
 
 @pytest.mark.long
