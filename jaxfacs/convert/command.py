@@ -224,5 +224,11 @@ def _mapper(name: str) -> dict[str, Any] | None:
     from jaxfacs import emotion
 
     if name.endswith(".json"):
-        return emotion.load(name).to_json()
+        mapper = emotion.load(name)
+        if isinstance(mapper, emotion.RecurrentMapper):
+            raise UserError(
+                f"{name} remembers earlier frames, which a bundle does not keep for it; export "
+                "another, and use this one with jaxfacs emotions apply"
+            )
+        return mapper.to_json()
     return emotion.RuleMapper("facs_manual" if name == "auto" else name).to_json()

@@ -10,12 +10,14 @@ import tyro
 from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
 from jaxfacs.emotion.files import PUBLISHED, in_columns, load, named, save
 from jaxfacs.emotion.reading import Mapper
+from jaxfacs.emotion.recurrent import RecurrentMapper
 from jaxfacs.emotion.rules import RuleMapper
 from jaxfacs.errors import UserError
 from jaxfacs.facs import PROTOTYPES, format, parse_label
 from jaxfacs.facs.emotions import canonical
 
 LEFT_OUT, FITTED = "out", "fitted"
+HELD = 16  # frames
 NAMED_A_SIDE = 6  # AUs of an emotion that the terminal shows
 
 
@@ -100,12 +102,18 @@ def load_table(path: Path) -> CooccurrenceMapper:
 def effects(mapper: Mapper, aus: tuple[str, ...]) -> np.ndarray:
     """E×A: log of how much likelier each emotion is when an AU is present rather than absent.
 
-    The other AUs are unknown, so that each mapper puts in what it takes for average.
+    The other AUs are unknown, so that each mapper puts in what it takes for average. One that
+    remembers sees each face for `HELD` frames.
     """
     alone = np.full((2 * len(aus), len(aus)), np.nan)
     for a in range(len(aus)):
         alone[2 * a, a], alone[2 * a + 1, a] = 1.0, 0.0
-    probability = np.maximum(mapper.apply(aus, alone).probability_TE, 1e-12)
+    if isinstance(mapper, RecurrentMapper):
+        films = [mapper.apply(aus, np.repeat(face[None], HELD, axis=0)) for face in alone]
+        probability = np.stack([film.probability_TE[-1] for film in films])
+    else:
+        probability = mapper.apply(aus, alone).probability_TE
+    probability = np.maximum(probability, 1e-12)
     return np.log(probability[0::2] / probability[1::2]).T
 
 

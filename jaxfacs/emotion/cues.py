@@ -133,14 +133,11 @@ def cues(frames: Frames, *, micro: Micro = "half-second") -> tuple[list[Event], 
 def not_judged(frames: Frames) -> list[str]:
     """What these frames cannot show, in words."""
     numbers = {split_label(au)[1] for au in frames.aus}
-    sided = {label[1:] for label in frames.aus if label[0] == "L"} & {
-        label[1:] for label in frames.aus if label[0] == "R"
-    }
     step_s = float(np.median(np.diff(frames.time_s_N))) if len(frames) > 1 else np.inf
     said = []
     if 12 not in numbers or 6 not in numbers:
         said.append("duchenne: AU 6 and AU 12 are both needed")
-    if not sided:
+    if not _coded_by_side(frames):
         said.append("asymmetry: no AU is coded by side (L12 and R12)")
     if np.isnan(frames.intensity_NA).all():
         said.append("levels: no intensities, so probability times 5 stands in: no measure of force")
@@ -241,37 +238,50 @@ def _duchenne(frames: Frames, found: Sequence[Event]) -> list[Cue]:
 
 
 def _asymmetry(frames: Frames, found: Sequence[Event]) -> list[Cue]:
-    column = {au: a for a, au in enumerate(frames.aus)}
-    pairs = [au[1:] for au in frames.aus if au[0] == "L" and "R" + au[1:] in column]
     rows = []
-    for number in pairs:
-        left, right = column["L" + number], column["R" + number]
-        for event in _either_side(found, int(number), sided=True):
+    for number in _coded_by_side(frames):
+        for event in _either_side(found, number, sided=True):
             at = int(np.argmin(np.abs(frames.time_s_N - event.apex_s)))
-            by_level = frames.intensity_NA[at, left] - frames.intensity_NA[at, right]
-            graded = not np.isnan(by_level)
-            difference = (
-                by_level
-                if graded
-                else frames.probability_NA[at, left] - frames.probability_NA[at, right]
-            )
-            limit = UNALIKE_INTENSITY if graded else UNALIKE_PROBABILITY
-            if np.isnan(difference) or abs(difference) < limit:
+            difference, graded = _difference(frames, number, at)
+            if not _unalike(difference, graded):
                 continue
+            # One-sided 14, alone or with 12 (R12A+R14A), is contempt itself and no sign of posing.
+            dimple = _difference(frames, 14, at)
+            contempt = number in (12, 14) and _unalike(*dimple) and dimple[0] * difference > 0
             rows.append(
                 Cue(
                     "asymmetry",
-                    ("L" + number, "R" + number),
+                    (f"L{number}", f"R{number}"),
                     event.onset_s,
                     event.offset_s,
-                    float(difference),
+                    difference,
                     "letters, left − right" if graded else "probability, left − right",
-                    # 14 on one side is contempt itself, with 12 as well (R12A+R14A).
-                    "" if number == "14" else "posed",
-                    "at the apex, " + ("left" if difference > 0 else "right") + " is stronger",
+                    "" if contempt else "posed",
+                    f"at the apex, {'left' if difference > 0 else 'right'} is stronger"
+                    + (": as in contempt" if contempt else ""),
                 )
             )
     return rows
+
+
+def _coded_by_side(frames: Frames) -> list[int]:
+    numbers = [split_label(au)[1] for au in frames.aus if au[0] == "L"]
+    return [number for number in numbers if f"R{number}" in frames.aus]
+
+
+def _difference(frames: Frames, number: int, at: int) -> tuple[float, bool]:
+    """Left − right of one frame, and whether in letters (else in probability); NaN unknown."""
+    if number not in _coded_by_side(frames):
+        return float("nan"), False
+    left, right = (frames.aus.index(f"{side}{number}") for side in "LR")
+    by_level = frames.intensity_NA[at, left] - frames.intensity_NA[at, right]
+    if not np.isnan(by_level):
+        return float(by_level), True
+    return float(frames.probability_NA[at, left] - frames.probability_NA[at, right]), False
+
+
+def _unalike(difference: float, graded: bool) -> bool:
+    return abs(difference) >= (UNALIKE_INTENSITY if graded else UNALIKE_PROBABILITY)  # NaN: no
 
 
 def _onsets(found: Sequence[Event]) -> list[Cue]:

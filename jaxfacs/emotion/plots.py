@@ -17,7 +17,7 @@ from jaxfacs.files import replacing
 
 CELL_INCHES = (0.72, 0.24)
 MOST_FACES = 8  # that one picture shows
-INK, FAINT, EDITED = "#222222", "#9a9a9a", "#c03a2b"
+INK, FAINT, EDITED, STILL = "#222222", "#9a9a9a", "#c03a2b", "#dddddd"
 
 
 def heat_map(table: CooccurrenceMapper, path: str | os.PathLike[str]) -> None:
@@ -73,7 +73,8 @@ def course(frames: Frames, reading: Reading, path: Path) -> None:
     """Draws each face's emotions over time as stacked areas, PNG; whole or not at all."""
     faces = [rows for rows in frames.sequences() if frames.face_N[rows[0]] != "-1"][:MOST_FACES]
     figure = Figure(figsize=(9, 0.8 + 1.7 * max(len(faces), 1)), layout="constrained")
-    shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, 20))
+    count = len(reading.emotions)
+    shades = matplotlib.colormaps["tab10" if count <= 10 else "tab20"](np.arange(count) % 20)
     for row, rows in enumerate(faces):
         axes = figure.add_subplot(len(faces), 1, row + 1)
         timed = not np.isnan(frames.time_s_N[rows]).any()
@@ -82,7 +83,10 @@ def course(frames: Frames, reading: Reading, path: Path) -> None:
             x,
             np.nan_to_num(reading.probability_TE[rows]).T,
             labels=reading.emotions,
-            colors=[shades[e % 20] for e in range(len(reading.emotions))],
+            colors=[
+                STILL if emotion == "neutral" else shades[e]
+                for e, emotion in enumerate(reading.emotions)
+            ],
         )
         axes.set(ylim=(0, 1), ylabel=f"face {frames.face_N[rows[0]]}")
         axes.margins(x=0)

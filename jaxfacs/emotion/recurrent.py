@@ -36,7 +36,7 @@ class RecurrentMapper:
     kind = "recurrent"
 
     def __post_init__(self):
-        a, e, h = len(self.aus), len(self.emotions), self.weights["recurrent"].shape[0]
+        a, e, h = len(self.aus), len(self.emotions), self.weights["bias"].size // 4
         shapes = {
             "input": (a, 4 * h),
             "recurrent": (h, 4 * h),
