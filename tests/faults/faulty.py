@@ -108,16 +108,16 @@ def do(deed: str) -> None:
 
 
 def skew() -> None:
-    """The time of day is an hour ahead, goes back by hours, and again and again on by 8 minutes.
+    """The time of day is an hour ahead, goes back by hours, and again and again on by two minutes.
 
     As Python reads it; the libraries below have clocks of their own. Orbax takes a save for lost if
-    the time goes on by more than 10 minutes meanwhile (its `AsyncOptions.timeout_secs`).
+    the time of day goes on by more than 5 minutes meanwhile (`futures.future.get_remaining_time`).
     """
     right, right_ns, reads = time.time, time.time_ns, itertools.count()
 
     def wrong_s() -> int:
         read = next(reads)
-        return 3600 - 3600 * (read // 100) + 480 * (read // 10 % 2)
+        return 3600 - 3600 * (read // 100) + 120 * (read // 10 % 2)
 
     time.time = lambda: right() + wrong_s()
     time.time_ns = lambda: right_ns() + wrong_s() * 10**9
