@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxfacs.errors import UserError
-from jaxfacs.evaluate import plots
 from jaxfacs.evaluate.sums import Confusion, Counts, Examples, Moments, Scores
 from jaxfacs.evaluate.thresholds import DEFAULT
 from jaxfacs.facs import ACTION_UNITS, split_label
@@ -155,6 +154,8 @@ def _measured(
     arrays: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, Any], dict[str, Callable[[Path], None]]]:
     """What the report says of these rows, and the pictures of it."""
+    from jaxfacs.evaluate import plots  # with matplotlib, which a training run never needs
+
     said: dict[str, Any] = {}
     pictures: dict[str, Callable[[Path], None]] = {}
     weight_N = arrays.get("weight_N")
@@ -224,6 +225,8 @@ def _occurrence(
     weight_N: ArrayLike | None,
 ) -> tuple[dict[str, Any], dict[str, Callable[[Path], None]]]:
     """What the report says of occurrence, and the pictures of it."""
+    from jaxfacs.evaluate import plots
+
     truth_NA, probability_NA = np.asarray(occurrence_NA), np.asarray(probability_NA)
     if truth_NA.ndim != 2 or truth_NA.shape[1] != len(aus):
         raise ValueError(f"labels of shape {truth_NA.shape} for {len(aus)} AUs")
