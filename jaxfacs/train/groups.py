@@ -29,8 +29,10 @@ def of(params: Any, frozen: Any) -> dict[str, str]:
 def numbers(group: dict[str, str], *, grads: Any, updates: Any, params: Any) -> dict[str, Array]:
     """`grad_norm/GROUP`, and `update_ratio/GROUP`: norm of the update over that of the weights.
 
-    Gradients are those before clipping. The ratio is 0 where all weights are 0. Each is a sum over
-    a device's own numbers and one scalar between devices, however parameters are split.
+    Gradients are those before clipping, weights (`params`) those after the step. The ratio is 0
+    where all weights are 0. Each is a sum over a device's own numbers and one scalar between
+    devices, however parameters are split. Squares of gradients and updates are summed anyway, so
+    all this costs one pass over the weights.
     """
     gradient, update, weight = (_norms(group, tree) for tree in (grads, updates, params))
     ratios = {

@@ -133,7 +133,8 @@ def train_step(
             groups.of(state["params"], plan.frozen_params),
             grads=grads,
             updates=updates,
-            params=state["params"],
+            # Those after the step: what is overwritten would have to be copied to be read again.
+            params=kept["params"],
         ),
         **counts,
     }
