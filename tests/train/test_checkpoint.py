@@ -1,5 +1,6 @@
 """Checkpoints that were damaged, and which one is used instead."""
 
+import errno
 import json
 import shutil
 
@@ -173,7 +174,8 @@ MANIFEST = {
 
 
 def save_all(folder, values, **config):
-    checkpoints = Checkpoints(folder, CheckpointConfig(metric="m", latest=2, best=1, **config))
+    settings = {"metric": "m", "latest": 2, "best": 1, **config}
+    checkpoints = Checkpoints(folder, CheckpointConfig(**settings))
     for step, metric in enumerate(values, start=1):
         metrics = None if metric is None else {"m": metric}
         checkpoints.save(tree(float(step), step), MANIFEST, metrics)
@@ -249,3 +251,70 @@ def test_thresholds_are_found_for_their_step(copy_of):
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"1": 0.3}))
     assert load_for_inference(workdir, step=60).thresholds == {"1": 0.3}
+
+
+@pytest.mark.parametrize(("best", "kept"), [(0, [4]), (1, [1, 4]), (2, [1, 2, 4])])
+def test_latest_1_keeps_the_newest_beside_the_best(tmp_path, best, kept):
+    save_all(tmp_path, [0.9, 0.8, None, float("nan")], latest=1, best=best)
+    assert steps(tmp_path) == kept
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A function that makes the next calls of a method of Orbax raise."""
+
+    def breaks(name: str, *errors: Exception) -> None:
+        left, whole = list(errors), getattr(checkpoint.ocp.CheckpointManager, name)
+
+        def method(self, *passed, **named):
+            if left:
+                raise left.pop(0)
+            return whole(self, *passed, **named)
+
+        monkeypatch.setattr(checkpoint.ocp.CheckpointManager, name, method)
+
+    monkeypatch.setattr(checkpoint.retrying.__globals__["time"], "sleep", lambda _: None)
+    return breaks
+
+
+def test_a_save_that_cannot_begin_is_tried_again(tmp_path, broken, capsys):
+    broken("save", OSError(errno.EIO, "no"), TimeoutError("late"))
+    save_all(tmp_path, [0.1, 0.2])
+    assert steps(tmp_path) == [1, 2]
+    assert capsys.readouterr().err.count("saving step 1: ") == 2
+
+
+def test_a_save_that_fails_in_the_background_is_made_good_by_the_next(tmp_path, broken, capsys):
+    checkpoints = Checkpoints(tmp_path, CheckpointConfig(metric="m"))
+    checkpoints.save(tree(1.0, 1), MANIFEST, None)
+    checkpoints._manager.wait_until_finished()
+    broken("wait_until_finished", OSError(errno.ESTALE, "Stale file handle"))
+    assert not checkpoints.due_again()  # told, and to be asked again a little later
+    checkpoints._again_at = 0.0
+    assert checkpoints.due_again()
+    checkpoints.save(tree(2.0, 2), MANIFEST, None)
+    checkpoints.wait()
+    assert not checkpoints.due_again()
+    checkpoints.close()
+    assert steps(tmp_path)[-1] == 2
+    assert "Stale file handle); the next save makes it good" in capsys.readouterr().err
+
+
+def test_the_last_save_is_done_again(tmp_path, broken, capsys):
+    checkpoints = Checkpoints(tmp_path, CheckpointConfig(metric="m"))
+    checkpoints.save(tree(1.0, 1), MANIFEST, None)
+    checkpoints._manager.wait_until_finished()
+    shutil.rmtree(tmp_path / "checkpoints" / "1")
+    broken("wait_until_finished", OSError(errno.EIO, "Input/output error"))
+    checkpoints.wait()
+    checkpoints.close()
+    assert steps(tmp_path) == [1]
+    assert "saving the last step: Input/output error; tried again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_what_will_not_pass_ends_it_at_once(tmp_path, broken, number, capsys):
+    broken("wait_until_finished", *[OSError(number, "no")] * 9)
+    with pytest.raises(checkpoint.CannotSaveError, match="could not be written to"):
+        save_all(tmp_path, [0.1])
+    assert "tried again" not in capsys.readouterr().err
