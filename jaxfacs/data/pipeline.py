@@ -16,7 +16,10 @@ import atexit
 import bisect
 import functools
 import itertools
+import multiprocessing
+import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,10 +184,19 @@ def _iterate(
         from absl import flags
 
         flags.FLAGS.mark_as_parsed()  # grain reads a flag, and we are not an absl application
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.workers))
+        options = grain.MultiprocessingOptions(num_workers=config.workers)
+        batches = batches.mp_prefetch(options, worker_init_fn=_end_with_parent)
     generator = _yield_batches(iter(batches), config, damaged, told)
     _OPEN.add(generator)
     return generator
+
+
+def _end_with_parent(*numbers: int) -> None:
+    """In a worker: one whose parent was killed would wait for it for ever."""
+    del numbers
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _yield_batches(
