@@ -129,9 +129,13 @@ def test_two_processes_save_by_time_at_the_same_steps(config_path, tmp_path):
 
 @pytest.mark.long
 def test_a_process_whose_reader_is_slow_is_named_by_the_first(config_path, tmp_path):
-    """Each batch of the second takes half a second longer; the first waits in its steps."""
-    arguments = train(config_path, tmp_path, "--steps", "24", "--evaluation.every", "0")
-    processes = faulty.several(2, "reader:0:nap", *arguments, faulty=1)
+    """Each batch of the second takes half a second longer; the first waits in its steps.
+
+    Two devices each, on a mesh of two axes: rows of the exchange are found by process.
+    """
+    arguments = ["--steps", "24", "--evaluation.every", "0", "--mesh.nodes", "2"]
+    arguments = train(config_path, tmp_path, *arguments)
+    processes = faulty.several(2, "reader:0:nap", *arguments, faulty=1, JAX_NUM_CPU_DEVICES="2")
     (code, said), (other, _) = map(faulty.finish, processes)
     assert (code, other) == (0, 0), said
     assert said.count("every step waits for process 1, which waits for its data") == 1
