@@ -222,6 +222,7 @@ def _duchenne(frames: Frames, found: Sequence[Event]) -> list[Cue]:
             continue
         share = float((cheek_T[known_T] >= PRESENT).mean())
         with_6 = share >= TOGETHER
+        contempt = not with_6 and _contempt(frames, 12, _nearest(frames, smile.apex_s))
         rows.append(
             Cue(
                 "duchenne",
@@ -230,8 +231,9 @@ def _duchenne(frames: Frames, found: Sequence[Event]) -> list[Cue]:
                 smile.offset_s,
                 share,
                 "share of the smile with AU 6",
-                "spontaneous" if with_6 else "posed",
-                "a Duchenne smile" if with_6 else "a smile without the cheek raiser",
+                "spontaneous" if with_6 else "" if contempt else "posed",
+                ("a Duchenne smile" if with_6 else "a smile without the cheek raiser")
+                + (": as in contempt" if contempt else ""),
             )
         )
     return rows
@@ -241,13 +243,11 @@ def _asymmetry(frames: Frames, found: Sequence[Event]) -> list[Cue]:
     rows = []
     for number in _coded_by_side(frames):
         for event in _either_side(found, number, sided=True):
-            at = int(np.argmin(np.abs(frames.time_s_N - event.apex_s)))
+            at = _nearest(frames, event.apex_s)
             difference, graded = _difference(frames, number, at)
             if not _unalike(difference, graded):
                 continue
-            # One-sided 14, alone or with 12 (R12A+R14A), is contempt itself and no sign of posing.
-            dimple = _difference(frames, 14, at)
-            contempt = number in (12, 14) and _unalike(*dimple) and dimple[0] * difference > 0
+            contempt = number in (12, 14) and _contempt(frames, number, at)
             rows.append(
                 Cue(
                     "asymmetry",
@@ -262,6 +262,13 @@ def _asymmetry(frames: Frames, found: Sequence[Event]) -> list[Cue]:
                 )
             )
     return rows
+
+
+def _contempt(frames: Frames, number: int, at: int) -> bool:
+    """Whether 14 is one-sided, on the side where `number` is: alone or with 12 (R12A+R14A) that is
+    contempt itself, and no sign of posing."""
+    dimple, difference = _difference(frames, 14, at), _difference(frames, number, at)
+    return _unalike(*dimple) and _unalike(*difference) and dimple[0] * difference[0] > 0
 
 
 def _coded_by_side(frames: Frames) -> list[int]:
@@ -282,6 +289,10 @@ def _difference(frames: Frames, number: int, at: int) -> tuple[float, bool]:
 
 def _unalike(difference: float, graded: bool) -> bool:
     return abs(difference) >= (UNALIKE_INTENSITY if graded else UNALIKE_PROBABILITY)  # NaN: no
+
+
+def _nearest(frames: Frames, time_s: float) -> int:
+    return int(np.argmin(np.abs(frames.time_s_N - time_s)))
 
 
 def _onsets(found: Sequence[Event]) -> list[Cue]:

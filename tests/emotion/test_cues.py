@@ -80,6 +80,17 @@ def test_duchenne_smiles_have_6_for_most_of_12():
     assert not of_kind(cues(face(au6=[SMILE], au12=[]))[1], "duchenne")  # no smile at all
 
 
+def test_one_sided_contempt_is_no_posed_smile():
+    weak = (1.0, 1.4, 2.0, 3.0, 0.5)
+    same = {"auL12": [SMILE], "auR12": [weak], "au6": []}
+    for dimple, points_to in ((("L", "R"), ""), (("R", "L"), "posed")):
+        sides = {f"au{dimple[0]}14": [SMILE], f"au{dimple[1]}14": [weak]}
+        rows = cues(face(**same, **sides))[1]
+        (smile,) = of_kind(rows, "duchenne")
+        told = {row.aus: row.points_to for row in of_kind(rows, "asymmetry")}
+        assert (smile.points_to, told["L12", "R12"]) == (points_to, points_to)
+
+
 @pytest.mark.parametrize("graded", [True, False])
 def test_sides_that_differ_are_told_with_the_stronger_one(graded):
     weak = (1.0, 1.4, 2.0, 3.0, 0.5)
