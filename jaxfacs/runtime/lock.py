@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxfacs.errors import UserError
-from jaxfacs.files import one_line, place, remote, replacing
+from jaxfacs.files import one_line, place, remote, replacing, retrying
 from jaxfacs.runtime import lost
 
 RENEW_S = 5.0
@@ -53,7 +53,7 @@ class Lock:
         """
         try:
             free = self._flock()
-            lease = self._read()
+            lease = retrying(self._read, what=f"reading {self._lease}")
             other = _parsed(lease)
             self._holder["machine"] = _machine(self._workdir)
             here = other.get("machine") == self._holder["machine"]
@@ -64,7 +64,7 @@ class Lock:
             if lease is not None and not dead:
                 self._watch(lease, other)
             self._holder["flock"] = self._file is not None
-            self._write()
+            retrying(self._write, what=f"writing {self._lease}")
         except OSError as error:
             self.close()
             raise UserError(
@@ -121,16 +121,18 @@ class Lock:
         )
         for _ in range(PATIENCE):
             time.sleep(self._renew_s)
-            with contextlib.suppress(OSError):  # no news
+            try:
                 now = self._read()
-                if now is None:
-                    return
-                if now != lease:
-                    raise self._refusal(_parsed(now))
+            except Exception:  # no news; an object store raises what it likes
+                continue
+            if now is None:
+                return
+            if now != lease:
+                raise self._refusal(_parsed(now))
 
     def _renew(self) -> None:
         while not self._closed.wait(self._renew_s):
-            with contextlib.suppress(Exception):  # no news; an object store raises what it likes
+            with contextlib.suppress(Exception):
                 if other := self._taken_by():
                     self._end(other)
                 self._write()
@@ -148,7 +150,7 @@ class Lock:
         """Who holds the lease now, if it is another; a lease that is gone or damaged is nobody."""
         try:
             found = _parsed(self._read())
-        except OSError:
+        except Exception:  # no news
             return None
         return found if found.get("owner", self._holder["owner"]) != self._holder["owner"] else None
 

@@ -136,6 +136,16 @@ def test_of_another_machine_a_lease_that_counts_on_is_refused(tmp_path, no_flock
     taken(tmp_path).close()
 
 
+def test_in_object_storage_the_lease_is_all_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "remote", lambda where: True)
+    first = taken(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock.json"]
+    with pytest.raises(UserError, match="in use by the run on"):
+        taken(tmp_path)
+    first.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_flock_a_dead_process_of_this_machine_is_waited_for(tmp_path, no_flock):
     lock = taken(tmp_path)
     lock._closed.set()  # it dies
