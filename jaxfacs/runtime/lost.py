@@ -92,7 +92,7 @@ def ending_all(prog: str) -> Iterator[None]:
             # gave up said so before it went.
             code, line = _told() or (
                 EXIT_CODE,
-                f"{prog}: another process was lost: {_short(error)}",
+                f"{prog}: another process was lost: {_loss(error)}",
             )
             _leave(code, line)
         traceback.print_exc()
@@ -101,13 +101,7 @@ def ending_all(prog: str) -> Iterator[None]:
 
 def is_loss(error: BaseException | None) -> bool:
     """Whether a collective failed for want of another process, in this error or in its causes."""
-    while error is not None:
-        text = str(error)
-        jaxs = isinstance(error, jax.errors.JaxRuntimeError)
-        if jaxs and _STATUS.match(text) and _NETWORK.search(text):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return _loss(error) is not None
 
 
 def _leave(code: int, line: str) -> NoReturn:
@@ -147,10 +141,15 @@ def _told() -> tuple[int, str] | None:
     return EXIT_CODE, f"process {index} of this run ended with code {code} ({line})"
 
 
-def _short(error: BaseException) -> str:
-    while not isinstance(error, jax.errors.JaxRuntimeError):
-        error = error.__cause__ or error.__context__ or error
-    return str(error).strip().splitlines()[0][:200]
+def _loss(error: BaseException | None) -> str | None:
+    """What JAX said of the loss: also in a ValueError, which it raises where a program is begun."""
+    while error is not None:
+        text = str(error).strip()
+        jaxs = isinstance(error, (jax.errors.JaxRuntimeError, ValueError))
+        if jaxs and _STATUS.match(text) and _NETWORK.search(text):
+            return text.splitlines()[0][:200]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _processes() -> int:
