@@ -1,10 +1,13 @@
 """kill -9 in every phase; the same command then ends as the run nobody disturbed, bit for bit."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import faulty
 import pytest
+import tiny
 
 from jaxfacs import cli
 
@@ -55,3 +58,62 @@ def test_killed_at_random_moments_of_saves_in_the_background(
     except AssertionError as error:
         raise AssertionError(found) from error
     assert not [p.name for p in (tmp_path / "checkpoints").iterdir() if not p.name.isdigit()], found
+
+
+@pytest.mark.long
+@pytest.mark.multi_device
+@pytest.mark.parametrize(
+    ("fault", "victim"),
+    [
+        ("step:25:kill", 1),
+        ("checkpoint:2:kill+0.05", 0),
+        ("checkpoint:3:kill", 1),
+        ("evaluation:2:kill", 0),
+    ],
+)
+def test_one_of_two_is_killed_and_both_are_started_again(
+    fault, victim, config_path, together, cached, tmp_path
+):
+    train = ["train", config_path, "--workdir", tmp_path]
+    ended = faulty.ends(faulty.several(2, fault, *train, faulty=victim, **cached))
+    assert ended[victim][0] == 137 and ended[1 - victim][0] == 6, ended
+    again = faulty.ends(faulty.several(2, "", *train, **cached))
+    assert [code for code, _ in again] == [0, 0], again
+    faulty.assert_ends_as(together, tmp_path)
+
+
+# In place of Python for launch/local.sh: the second process is killed, once.
+KILLED_ONCE = """\
+#!/bin/sh
+if [ "$1" = -m ] && [ "$JAXFACS_PROCESS_INDEX" = 1 ] && mkdir {once} 2>/dev/null; then
+  shift 2
+  exec {python} {faulty} step:25:kill "$@"
+fi
+exec {python} "$@"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.multi_device
+def test_the_launcher_starts_both_again(config_path, together, cached, tmp_path):
+    python = tmp_path / "python"
+    names = {"python": sys.executable, "faulty": faulty.__file__, "once": tmp_path / "once"}
+    python.write_text(KILLED_ONCE.format(**names))
+    python.chmod(0o755)
+    run = subprocess.run(
+        [tiny.REPOSITORY / "launch/local.sh", "2", config_path, "--workdir", tmp_path / "run"],
+        env=tiny.environment(
+            PYTHON=str(python),
+            JAXFACS_FAILURES="3",
+            JAXFACS_HEARTBEAT_TIMEOUT_S="10",
+            JAXFACS_TEST_FAULTY="1",
+            **cached,
+        ),
+        cwd=tiny.REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0 and (tmp_path / "once").exists(), run.stderr
+    assert "all processes start again, from checkpoint 20" in run.stderr
+    faulty.assert_ends_as(together, tmp_path / "run")
