@@ -5,6 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 FAULTS := tests/faults tests/runtime tests/multi_device tests/launch/test_local.py tests/data/test_damage.py \
+  tests/emotion/test_networks.py \
   $(addprefix tests/train/test_, checkpoint.py flops.py groups.py resume.py spikes.py)
 JOBS ?= 2
 

@@ -60,28 +60,6 @@ def test_killed_at_random_moments_of_saves_in_the_background(
     assert not [p.name for p in (tmp_path / "checkpoints").iterdir() if not p.name.isdigit()], found
 
 
-@pytest.mark.long
-@pytest.mark.multi_device
-@pytest.mark.parametrize(
-    ("fault", "victim"),
-    [
-        ("step:25:kill", 1),
-        ("checkpoint:2:kill+0.05", 0),
-        ("checkpoint:3:kill", 1),
-        ("evaluation:2:kill", 0),
-    ],
-)
-def test_one_of_two_is_killed_and_both_are_started_again(
-    fault, victim, config_path, together, cached, tmp_path
-):
-    train = ["train", config_path, "--workdir", tmp_path]
-    ended = faulty.ends(faulty.several(2, fault, *train, faulty=victim, **cached))
-    assert ended[victim][0] == 137 and ended[1 - victim][0] == 6, ended
-    again = faulty.ends(faulty.several(2, "", *train, **cached))
-    assert [code for code, _ in again] == [0, 0], again
-    faulty.assert_ends_as(together, tmp_path)
-
-
 # In place of Python for launch/local.sh: the second process is killed, once.
 KILLED_ONCE = """\
 #!/bin/sh

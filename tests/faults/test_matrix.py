@@ -29,7 +29,17 @@ def suite() -> list[Path]:
     return [REPOSITORY / word for word in line.split() if word.startswith("tests/")]
 
 
-@pytest.mark.parametrize("named", sorted(set(re.findall(r"tests/\S+\.py(?:::\w+)?", PAGE))))
+def named_tests() -> set[str]:
+    """As path or path::function; "::function" alone is of the file named before it."""
+    found, path = set(), ""
+    for file, function in re.findall(r"(tests/\S+\.py)?((?:(?<=py)|(?<= ))::\w+)?", PAGE):
+        path = file or path
+        if file or function:
+            found.add(path + function)
+    return found
+
+
+@pytest.mark.parametrize("named", sorted(named_tests()))
 def test_each_named_test_exists_and_is_run(named):
     path, _, function = named.partition("::")
     text = (REPOSITORY / path).read_text()
