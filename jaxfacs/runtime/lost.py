@@ -29,12 +29,15 @@ HEARD_S = 3.0  # that process 0, which keeps the store, stays until the others h
 GONE_S = 0.5  # until those are gone: JAX aborts, with many words, whoever sees the store close
 WORD, HEARD = "jaxfacs/ended", "jaxfacs/heard"
 
-# What Gloo, NCCL and JAX's coordination service say of a peer that is gone: a status that is not
-# of this process's own making (memory, arguments) and a word of the network.
+# What is said of a peer that is gone: a status that is not of this process's own making (memory,
+# arguments), and a word of the network. JAX also raises ValueError where a program is begun, but so
+# does storage, which speaks of connections as well.
 _STATUS = re.compile(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED)\b")
-_NETWORK = re.compile(
-    r"gloo|nccl|connection|socket|peer\b|heartbeat|coordination|barrier", re.IGNORECASE
-)
+_COLLECTIVE = r"gloo|nccl|coordination"
+_NETWORK = {
+    jax.errors.JaxRuntimeError: rf"{_COLLECTIVE}|connection|socket|peer\b|heartbeat|barrier",
+    ValueError: _COLLECTIVE,
+}
 
 _ending = threading.Lock()  # the first reason to end is the one that is told
 
@@ -142,12 +145,12 @@ def _told() -> tuple[int, str] | None:
 
 
 def _loss(error: BaseException | None) -> str | None:
-    """What JAX said of the loss: also in a ValueError, which it raises where a program is begun."""
+    """What was said of the loss, in this error or in its causes."""
     while error is not None:
         text = str(error).strip()
-        jaxs = isinstance(error, (jax.errors.JaxRuntimeError, ValueError))
-        if jaxs and _STATUS.match(text) and _NETWORK.search(text):
-            return text.splitlines()[0][:200]
+        for kind, words in _NETWORK.items():
+            if isinstance(error, kind) and _STATUS.match(text) and re.search(words, text, re.I):
+                return text.splitlines()[0][:200]
         error = error.__cause__ or error.__context__
     return None
 
