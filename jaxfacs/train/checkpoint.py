@@ -91,9 +91,10 @@ class Checkpoints:
             read = functools.partial(self._read, step, None if found else abstract_state)
             try:
                 candidate = _together(read, what=f"reading checkpoint {step}")
-            except UserError:
-                raise
             except Exception as error:  # Orbax raises bare Exception, ValueError, JSON errors ...
+                lost = isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1
+                if lost or isinstance(error, UserError):
+                    raise
                 refuse_unreadable(self.folder / str(step), error)
                 damaged[step] = error
             else:
