@@ -198,7 +198,7 @@ def compare(
         pairs = [(whole, other)]
         how = f"fitted on {source}, measured on {test or f'its split {test_split}'}"
     else:
-        pairs, of_what = _folds(whole, folds, seed, source)
+        pairs, of_what = cut_in_folds(whole, folds, seed, source)
         how = f"{len(pairs)} folds of {source} by {of_what}"
     emotions = tuple(
         sorted({name for pair in pairs for part in pair for name in part.names} - {""})
@@ -325,7 +325,7 @@ def _of_records(source: Path, split: str) -> Frames:
     )
 
 
-def _folds(
+def cut_in_folds(
     frames: Frames, folds: int, seed: int, source: Path
 ) -> tuple[list[tuple[Frames, Frames]], str]:
     """Parts to fit and to measure on; a person, or without names a face of a film, is in one."""

@@ -57,6 +57,15 @@ def test_a_faster_onset_has_the_higher_speed():
     assert {row.points_to for row in of_kind(rows, "onset")} == {""}
 
 
+def test_an_onset_begins_where_the_level_begins_to_rise():
+    frames = face(au12=[])
+    frames.intensity_NA[:, 0] = np.interp(frames.time_s_N, [1.0, 1.5, 1.6, 2, 3], [0, 0.9, 4, 4, 0])
+    frames.probability_NA[:, 0] = np.clip(frames.intensity_NA[:, 0] / 2, 0, 1)
+    (event,) = events(frames)
+    assert event.onset_s == pytest.approx(1.51, abs=0.011)
+    assert event.speed == pytest.approx(4 / 0.6, rel=0.05)  # not 31, of the last tenth alone
+
+
 def test_what_began_before_the_film_or_was_lost_has_no_onset_and_is_no_micro_expression():
     frames = face(au12=[(-1, -0.5, 0.1, 0.3, 4.0)], au4=[(3.8, 3.9, 5, 6, 4.0)])
     first, last = events(frames)

@@ -12,6 +12,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.infer import table as infer_table
 from jaxfacs.infer.stream import FaceResult, FrameResult
 from jaxfacs.train.emotion_report import Measured, measured
+from jaxfacs.train.emotions import cut_in_folds, labelled
 
 AUS = ("4", "6", "12", "L12", "R12")
 
@@ -162,6 +163,16 @@ def test_all_mappers_on_one_set(tmp_path, capsys):
     assert (tmp_path / "out" / "confusion_svm.png").is_file()
     assert len(read_rows(tmp_path / "out" / "comparison.csv")) == 6
     assert "mean F1" in capsys.readouterr().out
+
+
+def test_folds_keep_people_whole_and_measure_each_once(tmp_path):
+    told = labelled(study(tmp_path / "s.csv"), split="", emotion_column="emotion")
+    pairs, by = cut_in_folds(told, 3, 0, tmp_path)
+    assert by == "person" and len(pairs) == 3
+    for train, other in pairs:
+        assert not {*train.people} & {*other.people}
+        assert len(train) + len(other) == len(told)
+    assert sorted(who for _, other in pairs for who in {*other.people}) == sorted({*told.people})
 
 
 def test_measures_are_those_of_the_counts():
