@@ -47,11 +47,13 @@ def evaluate_run(
     if not allow_overlap:
         refuse_known(trained, target, split)
     tuning = experiment.data.validation_split
-    own = predictions(trained, experiment, tuning)
+    same, elsewhere = split == tuning and target is experiment, target is not experiment
+    splits = (tuning,) if same or elsewhere else (tuning, split)
+    own, *others = predictions(trained, experiment, *splits)
     tuned_A = _tuned(workdir, trained, own) if trained.aus else None
 
-    same, experiment = split == tuning and target is experiment, target
-    rows = own if same else predictions(trained, experiment, split)
+    experiment = target
+    (rows,) = (own,) if same else others or predictions(trained, experiment, split)
     tuned_on = f"tuned for F1 on {tuning}"
     if same:
         tuned_on += ", the split reported here: the F1 is too high for other data"
@@ -156,10 +158,14 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
         yield f"always the most frequent {number(emotion['chance_accuracy'])}"
 
 
-def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
-    """What the network says of every clip of a split, over all devices, beside the labels."""
+def predictions(trained: Trained, experiment: Experiment, *splits: str) -> list[Rows]:
+    """What the network says of every clip of each split, over all devices, beside the labels.
+
+    It is compiled once for all of them.
+    """
     records = open_data(experiment.data, emotions=trained.emotions)
-    records.require_split(split)
+    for split in splits:
+        records.require_split(split)
     aus = network_aus(experiment, records)
     if aus != trained.aus:
         raise UserError(
@@ -181,14 +187,16 @@ def predictions(trained: Trained, experiment: Experiment, split: str) -> Rows:
     )
     batch_size = experiment.evaluation.batch_size or experiment.data.batch_size
     batch_size = -(-batch_size // mesh.devices.size) * mesh.devices.size
-    batches = evaluation_batches(experiment.data, split, batch_size=batch_size, records=records)
-    label = f"evaluating {split}"
-    collected = evaluation.collect(
-        predict,
-        put["params"],
-        put["stats"],
-        progress.track(batches, label=label, unit="batch"),
-        mesh,
-    )
-    assert collected is not None  # nothing asks it to stop
-    return collected[0]
+    found = []
+    for split in splits:
+        batches = evaluation_batches(experiment.data, split, batch_size=batch_size, records=records)
+        collected = evaluation.collect(
+            predict,
+            put["params"],
+            put["stats"],
+            progress.track(batches, label=f"evaluating {split}", unit="batch"),
+            mesh,
+        )
+        assert collected is not None  # nothing asks it to stop
+        found.append(collected[0])
+    return found

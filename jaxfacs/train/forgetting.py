@@ -149,11 +149,12 @@ def measured(
     """
     experiment = reading(trained, sources)
     tuning = experiment.data.validation_split
-    rows = _of_aus(predictions(trained, experiment, split), trained)
+    tuned = tuning != split and open_data(experiment.data).has_split(tuning)
+    splits = (split, tuning) if tuned else (split,)
+    rows, *own = (_of_aus(rows, trained) for rows in predictions(trained, experiment, *splits))
     threshold_A = np.full(len(trained.aus), thresholds.DEFAULT, np.float32)
-    if tuning != split and open_data(experiment.data).has_split(tuning):
-        own = _of_aus(predictions(trained, experiment, tuning), trained)
-        threshold_A = thresholds.tune(own["occurrence"], own["probability"])
+    if own:
+        threshold_A = thresholds.tune(own[0]["occurrence"], own[0]["probability"])
     truth, p = rows["occurrence"], rows["probability"]
     known = (truth >= 0).sum(axis=0)
     columns = {
