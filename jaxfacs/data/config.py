@@ -159,7 +159,8 @@ class DataConfig:
       threads: that decode and transform, in each process; each prepares one batch at a time.
       workers: extra processes that do so; 0 is best unless many cores wait on Python.
       max_damaged: how many different damaged records a process goes on without: each is named on
-        stderr, and its clips take part with all labels unknown and weight 0.
+        stderr, and its clips take part with all labels unknown, weight 0 and the pixels of the next
+        whole record, as BatchNorm sees those. Measures leave out what shows damage, and say so.
       seed: of order and augmentation.
     """
 
