@@ -8,13 +8,14 @@ import pytest
 from jaxfacs import cli
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
         ("reader:7:stall", "waiting for a batch for"),
-        pytest.param("reader:1:stall", "waiting for a batch for", marks=pytest.mark.long),
-        pytest.param("validation:1:stall", "no batch of the evaluation", marks=pytest.mark.long),
-        pytest.param("save:2:stall", "the save did not end for", marks=pytest.mark.long),
+        ("reader:1:stall", "waiting for a batch for"),
+        ("validation:1:stall", "no batch of the evaluation"),
+        ("save:2:stall", "the save did not end for"),
     ],
 )
 def test_what_hangs_is_named_and_ends_with_4(fault, words, config_path, straight, tmp_path):
