@@ -73,7 +73,7 @@ class Matrix:
         return self.folder / f"{run}-{shape[0]}x{shape[1]}"
 
 
-def launch(shape: tuple[int, int], todo: list[list], timeout: float = 400) -> None:
+def launch(shape: tuple[int, int], todo: list[list], timeout: float = 900) -> None:
     """`shapes.py` in as many processes; all must end with 0."""
     processes, devices = shape
     with socket.socket() as free:
