@@ -1,6 +1,7 @@
 """What a run tells while it is at work: lines of metrics, Weights & Biases, traces, `runs`."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from jaxfacs.runtime import metrics, wandb_board
 def wandb(tmp_path, monkeypatch):
     """The stand-in is what is imported as wandb; a function that reads what it was told."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "stand_ins"))
-    monkeypatch.delitem(__import__("sys").modules, "wandb", raising=False)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
     file = tmp_path / "told.jsonl"
     file.touch()
     monkeypatch.setenv("WANDB_STAND_IN", str(file))
@@ -23,7 +24,8 @@ def wandb(tmp_path, monkeypatch):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         return [row[kind] for row in rows if kind in row]
 
-    return told
+    yield told
+    sys.modules.pop("wandb", None)
 
 
 def train(config_path, workdir, *more):
