@@ -6,7 +6,6 @@ import sys
 
 import faulty
 import pytest
-import tiny
 
 from jaxfacs import cli
 from jaxfacs.runtime import preemption
@@ -44,16 +43,15 @@ def test_sigterm(fault, config_path, straight, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("faults", ["restore:1:term", "compile:1:term", "step:3:term"])
-def test_sigterm_after_a_restart(faults, config_path, straight, tmp_path):
+@pytest.mark.parametrize("again", ["restore:1:term", "compile:1:term", "step:3:term"])
+def test_sigterm_after_a_restart(again, config_path, straight, tmp_path):
     """What the first start saved is neither lost nor changed by the second one's end."""
     train = ["train", config_path, "--workdir", tmp_path]
-    assert cli.main([*map(str, train), "--steps", "30", "--evaluation.every", "20"]) == 0
-    train = [*train, "--accept-changes"]
-    code, said = faulty.finish(faulty.start(faults, *train))
-    assert code == 75 and "Traceback" not in said, said
+    for fault in ("step:25:term", again):
+        code, said = faulty.finish(faulty.start(fault, *train))
+        assert code == 75 and "Traceback" not in said, said
     assert cli.main([str(word) for word in train]) == 0
-    assert tiny.digests(tmp_path, 60) == tiny.digests(straight, 60)
+    faulty.assert_ends_as(straight, tmp_path)
 
 
 @pytest.mark.long
