@@ -101,6 +101,8 @@ def _join(host: str, port: int, count: int, index: int, end: float, timeout_s: f
             with socket.create_connection(
                 (host, port), max(end - time.monotonic(), STEP_S)
             ) as link:
+                # Process 0 decides, whose time may have begun as late as now.
+                link.settimeout(timeout_s + 5)
                 _say(link, f"jaxfacs {index} {count}")
                 answer = _line(link)
         except OSError as error:

@@ -58,6 +58,21 @@ def test_who_does_not_come_is_named_to_all():
     assert "of 4 processes these did not come" in told[0] and "within 0.5 s: 1, 3;" in told[0]
 
 
+def test_one_that_came_early_is_not_called_missing():
+    """It waits as long as process 0, whose time began later."""
+    address, told = f"127.0.0.1:{free_port()}", []
+
+    def come() -> None:
+        told.extend(met((3, 2), address=address, timeout_s=1))
+
+    early = threading.Thread(target=come)
+    early.start()
+    time.sleep(0.5)
+    told.extend(met((3, 0), address=address, timeout_s=1))
+    early.join()
+    assert len(told) == 2 and all("within 1 s: 1;" in line for line in told), told
+
+
 def test_nobody_answers():
     (told,) = met((2, 1), timeout_s=0.3)
     assert "process 0 of the run does not answer" in told and "Connection refused" in told
