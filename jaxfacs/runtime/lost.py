@@ -61,7 +61,7 @@ def watch() -> None:
     def look() -> None:
         while not stopped.wait(LOOK_S):
             if (told := _told()) is not None:
-                _leave(*told)
+                end_all(*told)
 
     thread = threading.Thread(target=look, name="others", daemon=True)
     thread.start()
@@ -87,9 +87,9 @@ def ending_all(prog: str) -> Iterator[None]:
         if _processes() == 1 or isinstance(error, SystemExit):
             raise
         if isinstance(error, UserError) and not is_loss(error):
-            _leave(BAD_INPUT, f"{prog}: {error}")
+            end_all(BAD_INPUT, f"{prog}: {error}")
         if isinstance(error, KeyboardInterrupt):
-            _leave(130, f"{prog}: interrupted")
+            end_all(130, f"{prog}: interrupted")
         if is_loss(error):
             # The others may hang in the same collective: they are to hear of it as well. One that
             # gave up said so before it went.
@@ -97,9 +97,9 @@ def ending_all(prog: str) -> Iterator[None]:
                 EXIT_CODE,
                 f"{prog}: another process was lost: {_loss(error)}",
             )
-            _leave(code, line)
+            end_all(code, line)
         traceback.print_exc()
-        _leave(1, f"{prog}: {type(error).__name__}")
+        end_all(1, f"{prog}: {type(error).__name__}")
 
 
 def is_loss(error: BaseException | None) -> bool:
@@ -107,7 +107,7 @@ def is_loss(error: BaseException | None) -> bool:
     return _loss(error) is not None
 
 
-def _leave(code: int, line: str) -> NoReturn:
+def end_all(code: int, line: str) -> NoReturn:
     """Ends this process, and lets the others know first."""
     with _ending:
         sys.stdout.flush()

@@ -34,6 +34,7 @@ from orbax.checkpoint import checkpoint_managers
 from jaxfacs import __version__
 from jaxfacs.errors import UserError
 from jaxfacs.files import error_number, one_line, place, remote, retrying, transient
+from jaxfacs.runtime.lost import end_all, is_loss
 from jaxfacs.train import config as configs
 from jaxfacs.train import spikes
 from jaxfacs.train.config import CheckpointConfig, Experiment
@@ -154,13 +155,13 @@ class Checkpoints:
         with self._telling_failure():
             self._settle()
             self._write = write
-            _together(write, what=f"saving step {step}", between=self.close)
+            self._tried(write, what=f"saving step {step}")
 
     def due_again(self) -> bool:
         """Whether a save in the background failed and should be made good by another at once.
 
-        Costs next to nothing and is asked after every step. Of several processes, which would have
-        to agree, the next save will do. Raises UserError for a failure that will not pass.
+        Costs next to nothing and is asked after every step. Raises UserError for a failure that
+        will not pass. Of several processes none gets this far: see `_Manager`.
         """
         if jax.process_count() > 1:
             return False
@@ -181,7 +182,7 @@ class Checkpoints:
             self._finish()
 
         with self._telling_failure():
-            _together(finish, what="saving the last step", between=self.close)
+            self._tried(finish, what="saving the last step")
 
     def close(self) -> None:
         manager, self._manager = self._manager, None
@@ -195,12 +196,28 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._write, self._failures = None, 0
 
+    def _tried(self, action: Callable[[], None], *, what: str) -> None:
+        """`files.retrying` with a fresh manager each time, in a process that is alone."""
+        if jax.process_count() > 1:
+            return action()
+
+        def attempt() -> None:
+            try:
+                action()
+            except Exception as error:
+                if transient(error):
+                    self.close()
+                raise
+
+        retrying(attempt, what=what, attempts=ATTEMPTS)
+
     def _settle(self) -> None:
-        """The same, but what may pass is told and left to the next save."""
+        """Waits likewise, but what may pass is told and left to the next save."""
         try:
-            _agreed(self._finish)
+            self._finish()
         except Exception as error:
-            if not transient(error) or self._failures == ATTEMPTS:
+            several = jax.process_count() > 1
+            if several or not transient(error) or self._failures == ATTEMPTS:
                 raise
             self._failures += 1
             self._again_at = time.monotonic() + 0.5 * 2**self._failures
@@ -214,12 +231,22 @@ class Checkpoints:
         except jax.errors.JaxRuntimeError:
             raise  # a device or another process, not storage
         except Exception as error:
-            whole = self.steps()
-            resume = f"resumes from step {whole[-1]}" if whole else "starts anew"
-            raise CannotSaveError(
-                f"a checkpoint could not be written to {self.folder}: {one_line(error)}; make "
-                f"room or mend access there, then the same command {resume}"
-            ) from error
+            if jax.process_count() > 1 and transient(error):
+                raise  # no fault of the command: code 1, with which launchers start all again
+            raise self._cannot_save(error) from error
+
+    def _cannot_save(self, error: Exception) -> CannotSaveError:
+        whole = self.steps()
+        resume = f"resumes from step {whole[-1]}" if whole else "starts anew"
+        return CannotSaveError(
+            f"a checkpoint could not be written to {self.folder}: {one_line(error)}; make "
+            f"room or mend access there, then the same command {resume}"
+        )
+
+    def _end_all(self, error: Exception) -> None:
+        """Ends a run of several processes whose save failed here, in the background."""
+        if not is_loss(error):
+            end_all(1 if transient(error) else 2, f"jaxfacs train: {self._cannot_save(error)}")
 
     def _open(self) -> ocp.CheckpointManager:
         name, sign = self._config.metric, self._config.mode
@@ -233,8 +260,9 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        return ocp.CheckpointManager(
+        return _Manager(
             self.folder,
+            failed=self._end_all,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
                 best_fn=lambda metrics: metrics[name],
@@ -255,6 +283,28 @@ class Checkpoints:
                 (self.folder / str(step)).rename(aside / f"{step}-{taken}")
         if damaged and jax.process_count() > 1:
             multihost_utils.sync_global_devices("damaged checkpoints set aside")
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which tells at once of a save that failed in the background.
+
+    Of several processes the one that fails keeps its error until all others have come to a
+    barrier, in which they wait 20 minutes for its part of the save.
+    """
+
+    def __init__(self, *given: Any, failed: Callable[[Exception], None], **named: Any):
+        self._failed = failed
+        super().__init__(*given, **named)
+
+    def _finalize(self, step: int, steps_to_remove: list[int]) -> None:
+        if jax.process_count() > 1:  # alone it comes through the barrier by itself
+            try:
+                self._non_blocking_metadata_store.wait_until_finished()
+                self._wait_for_checkpointers()
+            except Exception as error:
+                self._failed(error)
+                raise
+        super()._finalize(step, steps_to_remove)
 
 
 def new_manifest(
@@ -347,23 +397,9 @@ def _describe(path: str, leaf: jax.Array) -> dict[str, Any]:
     }
 
 
-def _together(
-    action: Callable[[], Answer], *, what: str, between: Callable[[], None] = lambda: None
-) -> Answer:
-    """`files.retrying` for all processes at once: where one tries again, all do.
-
-    Runs `between` before that.
-    """
-
-    def attempt() -> Answer:
-        try:
-            return _agreed(action)
-        except Exception as error:
-            if transient(error):
-                between()
-            raise
-
-    return retrying(attempt, what=what, attempts=ATTEMPTS)
+def _together(action: Callable[[], Answer], *, what: str) -> Answer:
+    """`files.retrying` for all processes at once: where one tries again, all do."""
+    return retrying(lambda: _agreed(action), what=what, attempts=ATTEMPTS)
 
 
 def _agreed(action: Callable[[], Answer]) -> Answer:

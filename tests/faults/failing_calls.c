@@ -5,6 +5,7 @@
        FAIL_AFTER  so many calls on such paths go well first
        FAIL_COUNT  then so many fail, and all after them go well
        FAIL_CALLS  which: any of "open", "write", "rename", "mkdir", separated by commas
+       FAIL_IN     of several processes only that with this JAXFACS_PROCESS_INDEX
 
    Built by the tests. TensorStore calls libc from C++, so that nothing in Python could stand in. */
 
@@ -30,7 +31,9 @@ static int number(const char *name) {
 
 static int fails(const char *call, const char *path) {
     const char *part = getenv("FAIL_PATH"), *calls = getenv("FAIL_CALLS");
+    const char *in = getenv("FAIL_IN"), *index = getenv("JAXFACS_PROCESS_INDEX");
     if (!part || !calls || !path || !strstr(calls, call) || !strstr(path, part)) return 0;
+    if (in && index && strcmp(in, index)) return 0;
     int before = atomic_fetch_add(&met, 1), after = number("FAIL_AFTER");
     if (before < after || before >= after + number("FAIL_COUNT")) return 0;
     errno = number("FAIL_ERRNO");

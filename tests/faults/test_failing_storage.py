@@ -99,6 +99,24 @@ def test_what_will_not_pass_is_not_tried_again(number, library, config_path, str
     faulty.assert_ends_as(straight, tmp_path)
 
 
+@LONG
+@pytest.mark.multi_device
+@pytest.mark.parametrize("bad", [0, 1])
+@pytest.mark.parametrize(("number", "codes"), [(errno.EIO, (1, 6)), (errno.ENOSPC, (2, 2))])
+def test_one_of_two_cannot_save(
+    number, codes, bad, library, config_path, together, tmp_path, cached
+):
+    """The other waits for its part; both end at once, and a launcher starts both again."""
+    train = ["train", config_path, "--workdir", tmp_path]
+    faults = failing(library, "write", "checkpoints/30.", number, after=0, count=1_000_000)
+    found = faulty.ends(faulty.several(2, "", *train, **cached, **faults, FAIL_IN=str(bad)))
+    assert (found[bad][0], found[1 - bad][0]) == codes, found
+    assert os.strerror(number) in found[bad][1] and "Traceback" not in found[bad][1], found
+    found = faulty.ends(faulty.several(2, "", *train, **cached))
+    assert [code for code, _ in found] == [0, 0], found
+    faulty.assert_ends_as(together, tmp_path)
+
+
 # Room for: nothing; the config; a part of the first checkpoint; one or two; and a part of the next.
 @LONG
 @pytest.mark.parametrize("size", ["4k", "24k", "120k", "260k", "400k"])
