@@ -19,6 +19,8 @@ test: $(STAMP)
 
 # Every fault that a long run meets, for real, and what else `make test` leaves out for its length.
 test-faults: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,remote]' \
+	  || echo "without gcsfs: the tests of object storage are skipped"
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(FAULTS) $(TEST_ARGS)
 
 # Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
