@@ -1,6 +1,7 @@
 """kill -9 in every phase; the same command then ends as the run nobody disturbed, bit for bit."""
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,5 +94,6 @@ def test_the_launcher_starts_both_again(config_path, together, cached, tmp_path)
         timeout=300,
     )
     assert run.returncode == 0 and (tmp_path / "once").exists(), run.stderr
-    assert "all processes start again, from checkpoint 20" in run.stderr
+    # The save of step 20 was under way in the background.
+    assert re.search("all processes start again, from checkpoint (10|20)", run.stderr), run.stderr
     faulty.assert_ends_as(together, tmp_path / "run")
