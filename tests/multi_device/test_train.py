@@ -45,6 +45,7 @@ def assert_same_curve(found: list[dict], expected: list[dict]) -> None:
                 np.testing.assert_allclose(row[name], other[name], rtol=1e-5, err_msg=str(row))
 
 
+@pytest.mark.long
 def test_eight_devices_equal_one_with_parameters_split_or_not(config_path, alone, tmp_path):
     """And a checkpoint of eight, with split parameters, is read by one."""
     text = config_path.read_text()
