@@ -47,7 +47,7 @@ def main() -> int:
             if int(number) in (0, entries):
                 happen(what)
         elif what == "term" and name == "step" and entries:
-            time.sleep(0.1)  # JAX looks for a signal once a second, and the run is short
+            time.sleep(0.2)  # JAX looks for a signal once a second, and the run is short
 
     enter, opened = clock.Clock.__call__, setup.open_data
 
