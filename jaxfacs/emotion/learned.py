@@ -6,7 +6,7 @@ numpy alone and no pickle exists. The single layers are fitted here with scikit-
 hidden ones in Flax, by `train.emotion_networks`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -67,28 +67,7 @@ class LearnedMapper:
         distance from the average.
         """
         evidence = Evidence(aus, probability_TA, intensity_TA)
-        present_TA = np.stack([evidence.present(au) for au in self.aus], axis=1)
-        input_TA = np.where(np.isnan(present_TA), self.mean_A, present_TA)
-        logit_TE = self._logits(input_TA)
-        weight_TEA = np.zeros((evidence.frames, len(self.emotions), len(aus)), np.float32)
-        for a, au in enumerate(self.aus):
-            without_TA = input_TA.copy()
-            without_TA[:, a] = self.mean_A[a]
-            say_TE = logit_TE - self._logits(without_TA)
-            evidence.credit(weight_TEA, au, say_TE - say_TE.mean(axis=1, keepdims=True))
-        probability_TE = softmax(logit_TE)
-        probability_TE[np.isnan(evidence.probability_TA).all(axis=1)] = np.nan
-        missing = tuple(
-            au for au, column in zip(self.aus, present_TA.T, strict=True) if np.isnan(column).all()
-        )
-        return Reading(
-            self.emotions,
-            evidence.aus,
-            evidence.probability_TA,
-            probability_TE,
-            weight_TEA,
-            dict.fromkeys(self.emotions, missing),
-        )
+        return leaving_out(self.emotions, self.aus, self.mean_A, self._logits_each_out, evidence)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -114,6 +93,15 @@ class LearnedMapper:
             str(content["trained_as"]),
         )
 
+    def _logits_each_out(self, input_TA: np.ndarray) -> np.ndarray:
+        """T×V×E: of the frames as they are (0), then with each AU at its average."""
+        variants = [input_TA]
+        for a, mean in enumerate(self.mean_A):
+            without_TA = input_TA.copy()
+            without_TA[:, a] = mean
+            variants.append(without_TA)
+        return np.stack([self._logits(variant_TA) for variant_TA in variants], axis=1)
+
     def _logits(self, input_TA: np.ndarray) -> np.ndarray:
         hidden = input_TA
         for n, (weight, bias) in enumerate(self.layers):
@@ -121,6 +109,45 @@ class LearnedMapper:
             if n < len(self.layers) - 1:
                 hidden = np.maximum(hidden, 0)
         return hidden
+
+
+def leaving_out(
+    emotions: tuple[str, ...],
+    aus: Sequence[str],
+    mean_A: np.ndarray,
+    logits: Callable[[np.ndarray], np.ndarray],
+    evidence: Evidence,
+) -> Reading:
+    """What a mapper without readable weights says, each AU credited by leaving it out.
+
+    Args:
+      emotions, aus: the mapper's, E and A.
+      mean_A: average of each input, which stands in for an AU that nobody can tell.
+      logits: T×A inputs -> T×(1+A)×E: of the frames as they are, then with each AU at its average.
+      evidence: what was seen.
+    """
+    present_TA = np.stack([evidence.present(au) for au in aus], axis=1)
+    logit_TVE = logits(np.where(np.isnan(present_TA), mean_A, present_TA))
+    shape = evidence.frames, len(emotions), evidence.probability_TA.shape[1]
+    weight_TEA = np.zeros(shape, np.float32)
+    for a, au in enumerate(aus):
+        say_TE = logit_TVE[:, 0] - logit_TVE[:, a + 1]
+        evidence.credit(weight_TEA, au, say_TE - say_TE.mean(axis=1, keepdims=True))
+    probability_TE = softmax(logit_TVE[:, 0])
+    probability_TE[np.isnan(evidence.probability_TA).all(axis=1)] = np.nan
+    return Reading(
+        emotions,
+        evidence.aus,
+        evidence.probability_TA,
+        probability_TE,
+        weight_TEA,
+        dict.fromkeys(emotions, untold(aus, evidence)),
+    )
+
+
+def untold(aus: Sequence[str], evidence: Evidence) -> tuple[str, ...]:
+    """The AUs of `aus` that no frame of the evidence tells."""
+    return tuple(au for au in aus if np.isnan(evidence.present(au)).all())
 
 
 def fit(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxfacs.emotion.learned import check_finite
-from jaxfacs.emotion.reading import Evidence, Reading, emotion_names, softmax
+from jaxfacs.emotion.learned import check_finite, leaving_out, untold
+from jaxfacs.emotion.reading import Evidence, Reading, emotion_names
 from jaxfacs.facs import parse_label
 
 PARTS = ("input", "recurrent", "bias", "out", "out_bias")
@@ -64,28 +64,11 @@ class RecurrentMapper:
         at its average all along (leave one AU out).
         """
         evidence = Evidence(aus, probability_TA, intensity_TA)
-        present_TA = np.stack([evidence.present(au) for au in self.aus], axis=1)
-        input_TA = np.where(np.isnan(present_TA), self.mean_A, present_TA)
-        logit_TVE = self._logits(input_TA)
-        weight_TEA = np.zeros((evidence.frames, len(self.emotions), len(aus)), np.float32)
-        for a, au in enumerate(self.aus):
-            say_TE = logit_TVE[:, 0] - logit_TVE[:, a + 1]
-            evidence.credit(weight_TEA, au, say_TE - say_TE.mean(axis=1, keepdims=True))
-        probability_TE = softmax(logit_TVE[:, 0])
-        probability_TE[np.isnan(evidence.probability_TA).all(axis=1)] = np.nan
-        return Reading(
-            self.emotions,
-            evidence.aus,
-            evidence.probability_TA,
-            probability_TE,
-            weight_TEA,
-            self.unjudged(aus, evidence.probability_TA),
-        )
+        return leaving_out(self.emotions, self.aus, self.mean_A, self._logits, evidence)
 
     def unjudged(self, aus: Sequence[str], probability_TA: ArrayLike) -> dict[str, tuple[str, ...]]:
         """emotion -> AUs of the mapper that no frame of the evidence tells."""
-        evidence = Evidence(aus, probability_TA, None)
-        missing = tuple(au for au in self.aus if np.isnan(evidence.present(au)).all())
+        missing = untold(self.aus, Evidence(aus, probability_TA, None))
         return dict.fromkeys(self.emotions, missing)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Small sets of plain pictures whose content says which record and frame they are."""
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from jaxfacs.data import records
+from jaxfacs.data.pipeline import train_batches
 
 AUS = ("1", "12", "25", "L12", "R12")
 EMOTIONS = ("anger", "happiness")
@@ -66,3 +68,21 @@ def tree_digest(folder: Path) -> str:
         if path.is_file():
             total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return total.hexdigest()
+
+
+def batches(config, steps: int, **options) -> list[dict[str, np.ndarray]]:
+    """The first `steps` of `train_batches`, which is closed again."""
+    stream = train_batches(config, **options)
+    try:
+        return list(itertools.islice(stream, steps))
+    finally:
+        stream.close()
+
+
+def same(a, b) -> None:
+    """Asserts that two lists of batches are equal in every bit."""
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        for key in x:
+            np.testing.assert_array_equal(x[key], y[key], err_msg=key)

@@ -74,19 +74,7 @@ def configured(folder, **options):
 
 
 def take(config, steps=STEPS, **options):
-    stream = train_batches(config, **options)
-    try:
-        return list(itertools.islice(stream, steps))
-    finally:
-        stream.close()
-
-
-def same(a, b):
-    assert len(a) == len(b)
-    for x, y in zip(a, b, strict=True):
-        assert x.keys() == y.keys()
-        for key in x:
-            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+    return plain.batches(config, steps, **options)
 
 
 def test_a_damaged_clip_keeps_its_place_and_counts_for_nothing(whole, damaged, capsys):
@@ -123,14 +111,14 @@ def test_damage_leaves_batches_a_function_of_seed_and_step(damaged, mixup):
     config = configured(damaged, augment=augment)
     straight = take(config)
     assert 0 < sum((b["weight_B"] == 0).sum() for b in straight) < 12
-    same(take(config, 3, start_step=3), straight[3:])
-    same(take(replace(config, threads=1)), straight)
+    plain.same(take(config, 3, start_step=3), straight[3:])
+    plain.same(take(replace(config, threads=1)), straight)
     shares = [take(config, process_index=p, process_count=2) for p in range(2)]
     joined = [
         {key: np.concatenate([share[i][key] for share in shares]) for key in batch}
         for i, batch in enumerate(straight)
     ]
-    same(joined, straight)
+    plain.same(joined, straight)
 
 
 def test_a_blend_with_a_damaged_clip_counts_for_nothing(whole, damaged):
@@ -181,7 +169,7 @@ def test_evaluation_leaves_its_windows_out_and_says_how_many(whole, damaged, cap
     assert count == same_count
     kept = ~((good["index_B"] == 0) & (good["start_B"] == 4))  # the damaged picture is the last
     assert kept.sum() == len(kept) - 1
-    same([got], [{key: value[kept] for key, value in good.items()}])
+    plain.same([got], [{key: value[kept] for key, value in good.items()}])
     said = capsys.readouterr().err.splitlines()
     assert "record 0 (v-100), frame 5: the JPEG does not decode" in said[0]
     assert (
@@ -226,7 +214,7 @@ def test_a_shard_that_is_cut_under_the_reader(whole, tmp_path, capsys):
     config = configured(folder, max_damaged=10)
     opened = open_data(config)
     stream, straight = train_batches(config, records=opened), take(configured(whole))
-    same([next(stream)], straight[:1])
+    plain.same([next(stream)], straight[:1])
     os.truncate(path, 70_000)
     rest = list(itertools.islice(stream, STEPS - 1))
     bad = [batch["weight_B"] == 0 for batch in rest]

@@ -55,7 +55,7 @@ FAILURES = {
     "429": (bad.status(429), "http", 429, 3),
     "301": (bad.status(301), "bad redirect", 301, 1),
     "302-ftp": (bad.redirect("ftp://example.org/x"), "bad redirect", 302, 1),
-    "302-file": (bad.redirect("file:///secret"), "bad redirect", 302, 1),
+    "302-file": (bad.redirect("file://localhost/secret"), "bad redirect", 302, 1),
     "302-circle": (bad.redirect("/302-circle"), "bad redirect", 302, 6),
     "reset": (bad.reset, "connection reset", 0, 3),
     "silent": (bad.silent, "timeout", 0, 3),
@@ -147,7 +147,7 @@ def test_addresses_that_no_server_answers_for(tmp_path, monkeypatch):
         "http://[::1/x.jpg": ("bad address", 0),
         "http://a.example:99999/x.jpg": ("bad address", 0),
         "ftp://127.0.0.1/x.jpg": ("bad address", 0),
-        "file:///secret": ("bad address", 0),
+        "file://localhost/secret": ("bad address", 0),
     }
     out = bad.fetch(tmp_path, list(urls))
     found = {r["url"]: (r["kind"], int(r["attempts"])) for r in bad.table(out, "failures.csv")}

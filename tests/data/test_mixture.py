@@ -1,7 +1,6 @@
 """Several record sets as one: whose labels, in what order, and who must not be in it twice."""
 
 import dataclasses
-import itertools
 import json
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ import pytest
 from jaxfacs.data.config import NO_AUGMENT, DataConfig, Part
 from jaxfacs.data.mixture import open_data
 from jaxfacs.data.people import joined, refuse_seen
-from jaxfacs.data.pipeline import _order, evaluation_batches, experiment_aus, train_batches
+from jaxfacs.data.pipeline import _order, evaluation_batches, experiment_aus
 from jaxfacs.data.records import clip_from_arrays, open_set, write_set
 from jaxfacs.errors import UserError
 
@@ -79,22 +78,11 @@ def config(folder) -> DataConfig:
 
 
 def take(config, steps=STEPS, **options):
-    stream = train_batches(config, **options)
-    try:
-        return list(itertools.islice(stream, steps))
-    finally:
-        stream.close()
+    return plain.batches(config, steps, **options)
 
 
 def column(batches, key):
     return np.concatenate([batch[key] for batch in batches])
-
-
-def same(a, b):
-    for x, y in zip(a, b, strict=True):
-        assert x.keys() == y.keys()
-        for key in x:
-            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
 
 
 def parts(config, **changes):
@@ -230,7 +218,7 @@ def test_a_set_of_weight_0_is_measured_on_and_lends_no_labels(config):
 
 @pytest.mark.parametrize("start", [1, 4])
 def test_resuming_at_a_step_continues_the_straight_run(config, start):
-    same(take(config, STEPS - start, start_step=start), take(config)[start:])
+    plain.same(take(config, STEPS - start, start_step=start), take(config)[start:])
 
 
 def test_two_processes_see_the_batches_of_one_and_each_has_every_set(config):
@@ -246,12 +234,12 @@ def test_two_processes_see_the_batches_of_one_and_each_has_every_set(config):
 
 
 def test_threads_change_nothing(config):
-    same(take(replace(config, threads=5), 4), take(config, 4))
+    plain.same(take(replace(config, threads=5), 4), take(config, 4))
 
 
 @pytest.mark.slow
 def test_a_worker_process_changes_nothing(config):
-    same(take(replace(config, workers=1), 4), take(config, 4))
+    plain.same(take(replace(config, workers=1), 4), take(config, 4))
 
 
 def test_another_seed_is_another_order(config):
@@ -300,7 +288,7 @@ def test_subjects_come_equally_often_and_unknown_ones_are_each_their_own(lopside
     for counts in found:  # a, b and two that nobody knows: a quarter each
         for group in (counts[:1], counts[1:10], counts[10:11], counts[11:]):
             assert abs(group.sum() - 24) < 5 * np.sqrt(24 * 3 / 4)
-    same(take(config, 2, start_step=3), batches[3:5])
+    plain.same(take(config, 2, start_step=3), batches[3:5])
 
 
 # Evaluation

@@ -1,4 +1,3 @@
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,19 +18,7 @@ def config(small_set) -> DataConfig:
 
 
 def take(config, steps=STEPS, **options):
-    stream = train_batches(config, **options)
-    try:
-        return list(itertools.islice(stream, steps))
-    finally:
-        stream.close()
-
-
-def same(a, b):
-    assert len(a) == len(b)
-    for x, y in zip(a, b, strict=True):
-        assert x.keys() == y.keys()
-        for key in x:
-            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+    return plain.batches(config, steps, **options)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +60,7 @@ def test_an_epoch_later_the_same_clip_is_augmented_anew(config):
 
 @pytest.mark.parametrize("start", [1, 2, 3, 5])
 def test_resuming_at_a_step_continues_the_straight_run(config, straight, start):
-    same(take(config, STEPS - start, start_step=start), straight[start:])
+    plain.same(take(config, STEPS - start, start_step=start), straight[start:])
 
 
 @pytest.mark.parametrize("processes", [2, 4])
@@ -83,19 +70,19 @@ def test_processes_share_the_same_batches(config, straight, processes):
         {key: np.concatenate([s[i][key] for s in shares]) for key in whole}
         for i, whole in enumerate(straight)
     ]
-    same(joined, straight)
+    plain.same(joined, straight)
 
 
 def test_threads_change_nothing(config, straight):
-    same(take(replace(config, threads=1)), straight)
-    same(take(replace(config, threads=5)), straight)
+    plain.same(take(replace(config, threads=1)), straight)
+    plain.same(take(replace(config, threads=5)), straight)
 
 
 @pytest.mark.slow
 def test_worker_processes_change_nothing(config, straight):
     workers = replace(config, workers=2)
-    same(take(workers, 4), straight[:4])
-    same(take(workers, 2, start_step=3, process_index=1, process_count=2),
+    plain.same(take(workers, 4), straight[:4])
+    plain.same(take(workers, 2, start_step=3, process_index=1, process_count=2),
          take(config, 2, start_step=3, process_index=1, process_count=2))  # fmt: skip
 
 
@@ -247,7 +234,7 @@ def test_processes_share_the_evaluation(config):
 def test_evaluation_is_not_augmented(config):
     a = next(evaluation_batches(config, "validation"))
     b = next(evaluation_batches(replace(config, seed=9, augment=Augment(flip=1)), "validation"))
-    same([a], [b])
+    plain.same([a], [b])
 
 
 # Balance
@@ -260,7 +247,7 @@ def test_balance_shows_the_rare_au_more_often_and_stays_a_function_of_the_step(c
     rare = [(b["index_B"] == 0).mean() for b in plainly]  # AU 25 is in record 0 alone
     assert np.mean(rare) < 0.15
     assert 0.35 < np.mean([(b["index_B"] == 0).mean() for b in often]) < 0.65
-    same(take(balanced, 3, start_step=7), often[7:10])
+    plain.same(take(balanced, 3, start_step=7), often[7:10])
     shares = [take(balanced, 4, process_index=p, process_count=2) for p in range(2)]
     for i in range(4):
         joined = np.concatenate([shares[0][i]["index_B"], shares[1][i]["index_B"]])

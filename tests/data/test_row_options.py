@@ -1,6 +1,5 @@
 """What rows carry beside the plain clip: stored flow, blends, strides, frames without a face."""
 
-import itertools
 from dataclasses import fields, replace
 
 import cv2
@@ -11,7 +10,7 @@ import pytest
 from jaxfacs.cli import main
 from jaxfacs.data import augment_sheet, flow, records, rows
 from jaxfacs.data.config import NO_AUGMENT, Augment, DataConfig
-from jaxfacs.data.pipeline import evaluation_batches, train_batches
+from jaxfacs.data.pipeline import evaluation_batches
 from jaxfacs.errors import UserError
 
 FRAMES, SIZE, LONG = 4, 32, 12
@@ -57,18 +56,7 @@ def config(flow_set) -> DataConfig:
 
 
 def take(config, steps=2, **options):
-    stream = train_batches(config, **options)
-    try:
-        return list(itertools.islice(stream, steps))
-    finally:
-        stream.close()
-
-
-def same(a, b):
-    for x, y in zip(a, b, strict=True):
-        assert x.keys() == y.keys()
-        for key in x:
-            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+    return plain.batches(config, steps, **options)
 
 
 @pytest.mark.parametrize("components", flow.COMPONENTS)
@@ -85,7 +73,7 @@ def test_batches_carry_the_stored_stacks(config, flow_set, components):
         places_T = batch["start_B"][row] + np.arange(FRAMES)
         expected = flow.stacks(fields, places_T, components=components, limit=4.0)
         np.testing.assert_array_equal(stacks[row], expected)
-    same(take(config, 1), [{k: v for k, v in batch.items() if k != "flow_BTHWF"}])
+    plain.same(take(config, 1), [{k: v for k, v in batch.items() if k != "flow_BTHWF"}])
 
 
 def test_flow_is_the_motion_of_the_picture_shown(config):
@@ -168,7 +156,7 @@ def test_options_switched_on_leave_the_rest_of_the_draw_alone(config):
     """Blending and drawn strides take their dice elsewhere."""
     augment = replace(Augment(), cutout=0)
     (before,) = take(replace(config, augment=augment), 1)
-    same(take(replace(config, augment=augment, strides=(1, 1)), 1), [before])
+    plain.same(take(replace(config, augment=augment, strides=(1, 1)), 1), [before])
     (mixed,) = take(replace(config, augment=replace(augment, mixup=1e-6)), 1)
     for key in ("index_B", "start_B"):
         np.testing.assert_array_equal(before[key], mixed[key])
@@ -242,7 +230,7 @@ def test_everything_on_is_still_a_function_of_seed_and_step(config):
         augment=Augment(mixup=0.4, jpeg=0.5, hue=10, crop=0.9, tilts=(-3, 0, 3)),
     )
     straight = take(wanted, 4)
-    same(take(replace(wanted, threads=3), 2, start_step=2), straight[2:])
+    plain.same(take(replace(wanted, threads=3), 2, start_step=2), straight[2:])
     shares = [take(wanted, 4, process_index=p, process_count=5) for p in range(5)]
     for step in range(4):
         joined = np.concatenate([shares[p][step]["flow_BTHWF"] for p in range(5)])
