@@ -14,7 +14,7 @@ from jaxfacs.faces import detect
 from jaxfacs.faces.track import follow
 from jaxfacs.infer import overlay_file, source, table
 from jaxfacs.infer.predictor import Predictor, load
-from jaxfacs.infer.stream import FrameResult
+from jaxfacs.infer.results import FrameResult
 
 
 def main(
@@ -47,7 +47,7 @@ def main(
         path = film or _render(Path(folder) / "film.avi", frames)
         predictor = load(model or _untrained(Path(folder)), detector=detector, batch=batch)
         (opened,) = source.find([str(path)])
-        pictures = [f for _, f in _first(opened, frames) if f is not None]
+        pictures = [f for _, _, f in _first(opened, frames) if f is not None]
         stages = _stages(predictor, opened, pictures, Path(folder), hop=hop)
         seconds: dict[str, list[float]] = {name: [] for name in stages}
         for repeat in range(repeats + 1):
@@ -128,8 +128,8 @@ def _stages(
 
 
 def _first(opened: source.Source, count: int) -> Iterator[source.Timed]:
-    for (timestamp, frame), _ in zip(opened.frames(), range(count), strict=False):
-        yield timestamp, frame
+    for timed, _ in zip(opened.frames(), range(count), strict=False):
+        yield timed
 
 
 def _render(path: Path, frames: int) -> Path:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from jaxfacs import facs
-from jaxfacs.infer.stream import FaceResult, FrameResult
+from jaxfacs.infer.results import FaceResult, FrameResult
 
 # Where an AU shows, as ellipses (centre x, centre y, radius x, radius y) in shares of the face's
 # square, in which the eyes lie at x 0.31 and 0.69, y 0.39 and the mouth at (0.5, 0.78): medians

@@ -11,8 +11,8 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.overlay import draw
+from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.source import Source
-from jaxfacs.infer.stream import FrameResult
 
 _CODEC = "mp4v"  # MPEG-4 part 2: what every OpenCV wheel can write
 
@@ -32,7 +32,7 @@ def writing(
 
     def drawn(result: FrameResult) -> np.ndarray:
         nonlocal last
-        _, frame = next(frames, (0.0, None))
+        _, _, frame = next(frames, (0, 0.0, None))
         last = frame if frame is not None else last
         if last is None:  # the very first frames are damaged: there is no size to go by
             last = np.zeros((360, 640, 3), np.uint8)

@@ -14,8 +14,11 @@ from jaxfacs.faces import detect
 from jaxfacs.faces.track import follower
 from jaxfacs.infer import bundle as bundles
 from jaxfacs.infer import source as sources
+from jaxfacs.infer.answers import Answers, Reading
 from jaxfacs.infer.bundle import Bundle
-from jaxfacs.infer.stream import CropSpec, FrameResult, Reading, Stream
+from jaxfacs.infer.crop_spec import CropSpec
+from jaxfacs.infer.results import FrameResult
+from jaxfacs.infer.stream import Stream
 
 _PLATFORM_NAMES = {"gpu": "cuda"}  # jax calls the device gpu and the export target cuda
 _CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
@@ -117,7 +120,7 @@ class Predictor:
           still: the frames are pictures that have nothing to do with each other.
         """
         rate = fps or 25.0
-        timed = ((i / rate, frame) for i, frame in enumerate(frames_TxHxWx3))
+        timed = (sources.Timed(i + 1, i / rate, frame) for i, frame in enumerate(frames_TxHxWx3))
         return list(self.results(timed, fps=fps, still=still))
 
     def video(self, path: str | Path, *, hop: int | None = None) -> Iterator[FrameResult]:
@@ -162,6 +165,7 @@ class Predictor:
             follow=follow or self._follow(still=still),
             crop=self.crop,
             reading=self._reading,
+            answers=Answers(self._reading),
             spec=spec,
             step=_step(spec, fps),
             hop=hop or default_hop,
@@ -177,10 +181,10 @@ class Predictor:
         still: bool = False,
         hop: int | None = None,
     ) -> Iterator[FrameResult]:
-        """Reads (timestamp in seconds, RGB frame or None) pairs; see `stream` for the rest."""
+        """Reads timed frames; see `stream` for the rest."""
         stream = self.stream(fps=fps, still=still, hop=hop)
-        for timestamp, frame in timed:
-            yield from stream.push(frame, timestamp)
+        for number, timestamp, frame_HWC in timed:
+            yield from stream.push(frame_HWC, timestamp, number)
         yield from stream.finish()
 
     def _follow(self, *, still: bool) -> Callable[[np.ndarray], list[tuple[int, detect.Face]]]:

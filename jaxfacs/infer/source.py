@@ -1,7 +1,6 @@
 """Where frames come from: films, pictures, folders of pictures, a pipe. Frame by frame.
 
-Every source gives (timestamp in seconds, RGB frame or None where it cannot be read), and can say
-afterwards what was wrong with it.
+Every source gives numbered frames with their times, and can say afterwards what was wrong with it.
 """
 
 import os
@@ -9,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +25,13 @@ FILMS = frozenset(
 # Containers' headers often count a few frames more than decode (edit lists, trailing B-frames).
 _HEADER_SLACK = 0.05
 
-Timed = tuple[float, np.ndarray | None]
+
+class Timed(NamedTuple):
+    """A frame's number in its film, from 1; its time in seconds; itself, RGB, None: unreadable."""
+
+    number: int
+    timestamp: float
+    frame_HWC: np.ndarray | None
 
 
 @dataclass(eq=False)
@@ -170,7 +175,7 @@ def _read_film(source: Source) -> Iterator[Timed]:
             if not timestamp > last:  # absent, NaN or running backwards: go on at the nominal rate
                 timestamp = last + 1 / source.fps if count else 0.0
             last, count = timestamp, count + 1
-            yield timestamp, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            yield Timed(count, timestamp, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
     finally:
         film.release()
     if source.total and count < source.total:
@@ -189,7 +194,7 @@ def _read_pictures(source: Source) -> Iterator[Timed]:
         frame = _decode_picture(path)
         if frame is None:
             source.warnings.append(f"{path} does not decode; its row has success 0")
-        yield (index / source.fps if source.fps else 0.0), frame
+        yield Timed(index + 1, index / source.fps if source.fps else 0.0, frame)
 
 
 def _decode_picture(path: Path, *, must: bool = False) -> np.ndarray | None:
@@ -211,7 +216,7 @@ def _read_pipe(source: Source, stream: BinaryIO | None = None) -> Iterator[Timed
     frames = _raw_frames(source, stream) if source.pipe_size else _jpeg_frames(source, stream)
     count = 0
     for count, frame in enumerate(frames, 1):
-        yield (count - 1) / source.fps, frame
+        yield Timed(count, (count - 1) / source.fps, frame)
     if count == 0:
         raise UserError(
             "the pipe held no frame; send concatenated JPEGs (ffmpeg -f mjpeg -), or raw RGB with "

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from jaxfacs import facs
 from jaxfacs.infer.answer import INTENSITY_DECIMALS, PROBABILITY_DECIMALS
+from jaxfacs.infer.answers import AFFECT_DECIMALS, EMOTION_DECIMALS
 from jaxfacs.infer.files import replacing
-from jaxfacs.infer.stream import AFFECT_DECIMALS, EMOTION_DECIMALS, FaceResult, FrameResult
+from jaxfacs.infer.results import FaceResult, FrameResult
 
 AFFECT = ("valence", "arousal")
 LEADING = ("frame", "face_id", "timestamp", "confidence", "success")

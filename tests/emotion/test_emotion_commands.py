@@ -10,7 +10,7 @@ from jaxfacs.cli import main
 from jaxfacs.emotion import RuleMapper, frames, load, named, person
 from jaxfacs.errors import UserError
 from jaxfacs.infer import table as infer_table
-from jaxfacs.infer.stream import FaceResult, FrameResult
+from jaxfacs.infer.results import FaceResult, FrameResult
 from jaxfacs.train.emotion_report import Measured, measured
 from jaxfacs.train.emotions import cut_in_folds, labelled
 

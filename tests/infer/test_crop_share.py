@@ -6,7 +6,7 @@ import pytest
 from jaxfacs.data import transforms
 from jaxfacs.data.config import Augment
 from jaxfacs.errors import UserError
-from jaxfacs.infer.stream import CropSpec
+from jaxfacs.infer.crop_spec import CropSpec
 
 BOX = np.array([60, 40, 100, 100], np.float32)
 

@@ -13,7 +13,7 @@ from jaxfacs.faces.align import ALIGNMENTS, moved
 from jaxfacs.faces.crop import crop
 from jaxfacs.faces.points import AVERAGE_68x2, centres
 from jaxfacs.faces.prepare import FaceSteps, prepared
-from jaxfacs.infer.stream import CropSpec
+from jaxfacs.infer.crop_spec import CropSpec
 
 BOX = np.array([60, 40, 100, 100], np.float32)
 

@@ -5,7 +5,7 @@ import pytest
 
 from jaxfacs.facs import ACTION_UNITS
 from jaxfacs.infer import overlay
-from jaxfacs.infer.stream import FaceResult, FrameResult
+from jaxfacs.infer.results import FaceResult, FrameResult
 
 
 def result(labels, box=(40, 30, 120, 120), present=True):

@@ -66,7 +66,7 @@ def test_per_clip_answers_are_of_the_clip_around_the_frame(predictors, frames):
     predictor = predictors["clip"]
     results = list(
         predictor.results(
-            ((i / 20, f) for i, f in enumerate(frames[:20])), fps=20, still=False, hop=1
+            ((i + 1, i / 20, f) for i, f in enumerate(frames[:20])), fps=20, still=False, hop=1
         )
     )
     faces = [r.faces[0] for r in results]

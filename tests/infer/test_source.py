@@ -71,8 +71,8 @@ def test_raw_pipe(monkeypatch):
     frames = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
     (source,) = sources.find(["-"], fps=10.0, pipe_size=(6, 4))
     read = list(sources._read_pipe(source, io.BytesIO(frames.tobytes() + b"\0\0")))
-    np.testing.assert_array_equal([f for _, f in read], frames)
-    assert [t for t, _ in read] == [0, 0.1, 0.2]
+    np.testing.assert_array_equal([f for _, _, f in read], frames)
+    assert [t for _, t, _ in read] == [0, 0.1, 0.2]
     assert source.warnings == ["the pipe ended inside a frame; that frame is left out"]
     with pytest.raises(UserError, match="held no frame"):
         list(sources._read_pipe(source, io.BytesIO(b"")))
@@ -117,10 +117,10 @@ def test_folders(tmp_path, film):
     assert [(s.name, s.still) for s in found] == [("z", False), (tmp_path.name, True)]
     assert len(skipped) == 1 and "broken.mp4" in skipped[0]
     frames = list(found[1].frames())
-    assert [f is not None for _, f in frames] == [True, True, False]
+    assert [f is not None for _, _, f in frames] == [True, True, False]
     assert "c.jpg" in found[1].warnings[0]
     as_film = sources.find([str(tmp_path)], fps=5.0, on_skip=skipped.append)[1]
-    assert not as_film.still and [t for t, _ in as_film.frames()] == [0, 0.2, 0.4]
+    assert not as_film.still and [t for _, t, _ in as_film.frames()] == [0, 0.2, 0.4]
 
 
 def test_names_that_are_not_there():
