@@ -5,14 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax import export
 
 from jaxfacs.errors import UserError
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import follower
 from jaxfacs.infer import bundle as bundles
+from jaxfacs.infer import compiled
 from jaxfacs.infer import source as sources
 from jaxfacs.infer.answers import Answers, Reading
 from jaxfacs.infer.bundle import Bundle
@@ -20,7 +19,6 @@ from jaxfacs.infer.crop_spec import CropSpec
 from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.stream import Stream
 
-_PLATFORM_NAMES = {"gpu": "cuda"}  # jax calls the device gpu and the export target cuda
 _CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
 
 
@@ -60,12 +58,9 @@ class Predictor:
         self._detector_name = detector or _trained_detector(bundle)
         self._detector = detect.create(self._detector_name)
         self.crop = _crop_spec(bundle, self._detector)
-        self._device = jax.devices()[0]
-        self.batch = batch or (_CPU_BATCH if self._device.platform == "cpu" else _ACCELERATOR_BATCH)
-        exported = _deserialised(bundle, self._device.platform)
-        self._call = jax.jit(exported.call)
-        self._weights = jax.device_put(dict(bundle.weights), self._device)
-        outputs = _output_names(exported)
+        self._network = compiled.network(bundle)
+        outputs, platform = self._network.outputs, self._network.device.platform
+        self.batch = batch or (_CPU_BATCH if platform == "cpu" else _ACCELERATOR_BATCH)
         mapper_emotions, mapper = _emotion_mapper(bundle)
         own = "emotion" in outputs
         self.valence_arousal = "valence_arousal" in outputs
@@ -196,7 +191,7 @@ class Predictor:
         if 1 < count < self.batch:
             filler = np.zeros((self.batch - count, *clips_BTHWC.shape[1:]), np.uint8)
             clips_BTHWC = np.concatenate([clips_BTHWC, filler])
-        outputs = self._call(self._weights, jax.device_put(clips_BTHWC, self._device))
+        outputs = self._network(clips_BTHWC)
         return lambda: {name: np.asarray(value)[:count] for name, value in outputs.items()}
 
 
@@ -228,27 +223,6 @@ def _crop_spec(bundle: Bundle, detector: detect.Detector) -> CropSpec:
             "finds no eyes and mouth; give the path of a YuNet .onnx file as the detector"
         )
     return spec
-
-
-def _deserialised(bundle: Bundle, platform: str) -> export.Exported:
-    try:
-        exported = export.deserialize(bytearray(bundle.function))
-    except Exception as error:  # flatbuffers and MLIR raise many types
-        raise UserError(
-            f"{bundle.path} cannot be run by jax {jax.__version__} "
-            f"({type(error).__name__}); update jax, or export the model with this version"
-        ) from error
-    if _PLATFORM_NAMES.get(platform, platform) not in exported.platforms:
-        raise UserError(
-            f"{bundle.path} was exported for {', '.join(exported.platforms)}, not for {platform}; "
-            "set JAX_PLATFORMS=cpu or export it again"
-        )
-    return exported
-
-
-def _output_names(exported: export.Exported) -> set[str]:
-    abstract = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-    return set(abstract)
 
 
 def _emotion_mapper(
