@@ -54,7 +54,9 @@ def depthwise_conv3d(
     if x_BTHWC.shape[-1] != kernel_TxHxWxC.shape[-1]:
         raise ValueError(f"x has {x_BTHWC.shape[-1]} channels, kernel {kernel_TxHxWxC.shape[-1]}")
     strides = (int(strides[0]), int(strides[1]), int(strides[2]))
-    if min(strides) < 1 or min(out_sizes(x_BTHWC.shape, kernel_TxHxWxC.shape, strides)) < 1:
+    if min(strides) < 1 or any(
+        n < 1 for n in out_sizes(x_BTHWC.shape, kernel_TxHxWxC.shape, strides)
+    ):
         raise ValueError(
             f"x {x_BTHWC.shape} is too small for kernel {kernel_TxHxWxC.shape}, strides {strides}"
         )
