@@ -9,7 +9,7 @@ FAULTS := tests/faults tests/runtime tests/multi_device tests/launch/test_local.
   $(addprefix tests/train/test_, checkpoint.py flops.py groups.py resume.py spikes.py)
 JOBS ?= 2
 
-.PHONY: demo test test-faults test-slurm test-launch lint format bench lock clean
+.PHONY: demo test test-faults test-long test-page test-slurm test-launch lint format bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py $(DEMO_ARGS)
@@ -22,6 +22,16 @@ test-faults: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,remote]' \
 	  || echo "without gcsfs: the tests of object storage are skipped"
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(FAULTS) $(TEST_ARGS)
+
+# What else `make test` leaves out for its length: films of 20,000 frames, load, 10,000 malformed messages.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m long -rs --ignore tests/slurm --ignore tests/page \
+	  $(addprefix --ignore ,$(FAULTS)) $(TEST_ARGS)
+
+# The web page and the reports in a real browser: Debian's chromium; skipped, saying so, without it.
+test-page: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,browser]'
+	$(BIN)/python -m pytest -n 0 -rs tests/page $(TEST_ARGS)
 
 # Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
 test-slurm: $(STAMP)

@@ -43,7 +43,13 @@ QUICK = (  # the others compile for more than ten seconds
     "mmi_alexnet_finetune",
     "mmi_one_vs_all",
 )
-CASES = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SMOKES]
+# Their network, heads and losses are among those of mobilenet3d_synthface and bp4d_scc: in
+# `make test-long`.
+ALIKE = ("ebplus_mobilenet3d", "disfa_scc")
+MARKS = {n: pytest.mark.slow for n in set(SMOKES) - set(QUICK)} | {
+    n: pytest.mark.long for n in ALIKE
+}
+CASES = [pytest.param(n, marks=MARKS[n]) if n in MARKS else n for n in SMOKES]
 
 
 @pytest.fixture(scope="module")
