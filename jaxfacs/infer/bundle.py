@@ -2,13 +2,13 @@
 
     MODEL.jaxfacs    ZIP, stored without compression, with exactly these members
       manifest.json     what the network reads and answers, and its origin; carries its own sha256
-      network.stablehlo the function, exported by jax.export with a symbolic batch size
+      network.stablehlo the function, exported by jax.export for any batch and, mostly, any time
       weights.npz       its parameters by name, no pickled objects
 
 The exported function maps (weights, frames_BTHWC uint8 RGB) to a dict with `probability` (B, A) or
 (B, T, A) and, where the network has them, `intensity` (0 to 5, same shape), `valence_arousal`
 (B, 2) or (B, T, 2) in [−1, 1], and `emotion` (probabilities, B×E); here T is the number of answers,
-and A may be 0. Normalisation and sigmoid are inside.
+and A may be 0. Normalisation and sigmoid are inside, and whatever makes numbers of stored integers.
 
 Every member's sha256 is compared before anything in it is used. Reading a bundle runs no code of
 its author but the exported array program, which can touch nothing but its inputs.
@@ -18,7 +18,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,15 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.infer.files import replacing
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+ANY = "any"  # of `time`: clips of every length
 MANIFEST, NETWORK, WEIGHTS = "manifest.json", "network.stablehlo", "weights.npz"
 # Sizes beyond these are no network of ours: they would only fill the memory.
 _MAX_BYTES = {MANIFEST: 16 << 20, NETWORK: 512 << 20, WEIGHTS: 8 << 30}
+_BFLOAT16 = (
+    ":bfloat16"  # end of a stored name: NumPy's files know no bfloat16, so its bits are kept
+)
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock in the file: the same network, the same bytes
 
 
@@ -75,11 +80,16 @@ class Bundle:
       aus: labels of the answers, as in "12" or "L12".
       emotions: names of the network's own emotion output; empty if it has none.
       thresholds_A: float64, probability from which an AU counts as present.
+      calibration: AU -> {"probability": [x…], "calibrated": [y…]}, the knots of a rising line made
+        of straight pieces; an AU that is not there keeps its probability.
       crop: how faces are cut out: detector, margin, size.
       emotion_mapper: JSON of an AU-to-emotion mapper, or None.
       function: the exported program, serialised.
       weights: name -> array.
       manifest: all of manifest.json.
+      time: `ANY`, or the only number of frames of a clip that the program takes.
+      precision: of weights and computation: "float32", "bfloat16", or "int8" (weights alone).
+      card: what the network is, learned from and must not be used for; empty before format 2.
     """
 
     path: Path
@@ -92,6 +102,10 @@ class Bundle:
     function: bytes
     weights: Mapping[str, np.ndarray]
     manifest: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    time: int | str
+    precision: str
+    card: Mapping[str, Any]
 
     @property
     def digest(self) -> str:
@@ -111,6 +125,10 @@ def write(
     crop: Mapping[str, Any] | None = None,
     emotion_mapper: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    time: int | str | None = None,
+    precision: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a bundle, whole or not at all; returns its path.
 
@@ -120,7 +138,14 @@ def write(
       weights: its first argument, a flat dict.
       input, aus, emotions, crop, emotion_mapper: see `Bundle`.
       thresholds: AU -> threshold in (0, 1); 0.5 where not given.
-      about: JSON-able, kept as it is: model card, config, data digest, version.
+      about: JSON-able, kept as it is: config, data digest, version.
+      calibration: see `Bundle`; AUs with None are left out.
+      time: see `Bundle`; None: `input.frames`.
+      precision: {"name": …} and what else is known of it; None: float32.
+      card: JSON-able, kept as it is.
+
+    Raises:
+      ValueError: a threshold is no probability, or a calibration no rising line from 0…1 to 0…1.
     """
     path = Path(path)
     parts = {NETWORK: function, WEIGHTS: _pack(weights)}
@@ -130,6 +155,10 @@ def write(
         "aus": list(aus),
         "emotions": list(emotions),
         "thresholds": {a: _checked_threshold(a, (thresholds or {}).get(a, 0.5)) for a in aus},
+        "calibration": _checked_calibration(calibration or {}, aus),
+        "time": _checked_time(input.frames if time is None else time),
+        "precision": {"name": "float32", **(precision or {})},
+        "card": dict(card or {}),
         "crop": dict(crop or {}),
         "emotion_mapper": emotion_mapper,
         "about": dict(about or {}),
@@ -159,7 +188,7 @@ def read(path: str | Path) -> Bundle:
     try:
         with zipfile.ZipFile(path) as file:
             manifest = _read_manifest(path, file)
-            parts = {name: _read_part(path, file, manifest, name) for name in (NETWORK, WEIGHTS)}
+            parts = _read_parts(path, file, manifest)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UserError(
             f"{path} is damaged or no jaxfacs model ({error}); copy or export it again"
@@ -176,8 +205,12 @@ def read(path: str | Path) -> Bundle:
             function=parts[NETWORK],
             weights=_unpack(parts[WEIGHTS]),
             manifest=manifest,
+            calibration=_checked_calibration(manifest.get("calibration", {}), manifest["aus"]),
+            time=_checked_time(manifest.get("time", manifest["input"]["frames"])),
+            precision=str(manifest.get("precision", {}).get("name", "float32")),
+            card=manifest.get("card", {}),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no valid jaxfacs model ({error}); export it again") from error
 
 
@@ -188,9 +221,9 @@ def _read_manifest(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, MANIFEST) from error
-    if version != FORMAT:
+    if version not in READABLE:
         raise UserError(
-            f"{path} has bundle format {version}, this jaxfacs reads {FORMAT}; "
+            f"{path} has bundle format {version}, this jaxfacs reads up to {FORMAT}; "
             "update jaxfacs or export the model again"
         )
     if manifest != _sealed({k: v for k, v in manifest.items() if k != "sha256"}):
@@ -198,11 +231,21 @@ def _read_manifest(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
     return manifest
 
 
-def _read_part(path: Path, file: zipfile.ZipFile, manifest: dict[str, Any], name: str) -> bytes:
-    part = _member(path, file, name)
-    if hashlib.sha256(part).hexdigest() != manifest["parts"][name]["sha256"]:
-        raise _damaged(path, name)
-    return part
+def _read_parts(path: Path, file: zipfile.ZipFile, manifest: dict[str, Any]) -> dict[str, bytes]:
+    """Every other member; one error names all that are not what the manifest says."""
+    parts, damaged = {}, []
+    for name in (NETWORK, WEIGHTS):
+        told = manifest.get("parts", {}).get(name, {}).get("sha256")
+        try:
+            parts[name] = _member(path, file, name)
+        except _DamagedError:
+            damaged.append(name)
+            continue
+        if hashlib.sha256(parts[name]).hexdigest() != told:
+            damaged.append(name)
+    if damaged:
+        raise _damaged(path, *damaged)
+    return parts
 
 
 def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
@@ -218,8 +261,13 @@ def _member(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
         raise _damaged(path, name) from error
 
 
-def _damaged(path: Path, part: str) -> UserError:
-    return UserError(f"{path} is damaged: {part} is not what was written; copy or export it again")
+class _DamagedError(UserError):
+    """A member that cannot be what was written."""
+
+
+def _damaged(path: Path, *parts: str) -> UserError:
+    told = f"{' and '.join(parts)} {'are' if len(parts) > 1 else 'is'} not what was written"
+    return _DamagedError(f"{path} is damaged: {told}; copy or export it again")
 
 
 def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -234,12 +282,52 @@ def _checked_threshold(au: str, value: float) -> float:
     return min(max(round(float(value), 4), 0.0001), 0.9999)
 
 
+def _checked_calibration(calibration: Mapping[str, Any], aus: Sequence[str]) -> dict[str, Any]:
+    """The same, as lists of numbers, without the AUs that keep their probabilities."""
+    if unknown := set(calibration) - set(aus):
+        raise ValueError(f"there is a calibration of {', '.join(sorted(unknown))}, no AU of these")
+    checked = {}
+    for au, knots in calibration.items():
+        if knots is None:
+            continue
+        x_K, y_K = (np.asarray(knots[key], np.float64) for key in ("probability", "calibrated"))
+        if x_K.shape != y_K.shape or x_K.ndim != 1 or len(x_K) < 1:
+            raise ValueError(f"the calibration of AU {au} has {x_K.shape} and {y_K.shape} numbers")
+        inside = all(((v >= 0) & (v <= 1)).all() for v in (x_K, y_K))  # false of NaN
+        if not inside or (np.diff(x_K) <= 0).any() or (np.diff(y_K) < 0).any():
+            raise ValueError(f"the calibration of AU {au} is no rising line from 0…1 to 0…1")
+        checked[au] = {"probability": x_K.tolist(), "calibrated": y_K.tolist()}
+    return checked
+
+
+def _checked_time(time: Any) -> int | str:
+    if time != ANY and (not isinstance(time, int) or time < 1):
+        raise ValueError(f"time is {time}, neither '{ANY}' nor a number of frames")
+    return time
+
+
 def _pack(weights: Mapping[str, np.ndarray]) -> bytes:
+    stored = {}
+    for name, array in sorted(weights.items()):
+        array = np.asarray(array)
+        if array.dtype.name == "bfloat16":
+            name, array = name + _BFLOAT16, array.view(np.uint16)
+        stored[name] = array
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in sorted(weights.items())})
+    np.savez(buffer, allow_pickle=False, **stored)
     return buffer.getvalue()
 
 
 def _unpack(part: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(part), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        stored = {name: file[name] for name in file.files}
+    return {
+        name.removesuffix(_BFLOAT16): _bfloat16(array) if name.endswith(_BFLOAT16) else array
+        for name, array in stored.items()
+    }
+
+
+def _bfloat16(bits: np.ndarray) -> np.ndarray:
+    from jax.numpy import bfloat16
+
+    return bits.view(bfloat16)
