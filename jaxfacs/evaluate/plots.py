@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxfacs.evaluate.calibration import Reliability
 from jaxfacs.evaluate.ranking import Ranking, average_precision, precision_recall
 from jaxfacs.evaluate.sums import Counts, divide
 
@@ -53,6 +54,41 @@ def confusion_sheet(path: Path, *, aus: Sequence[str], counts: Counts) -> None:
         axes.set_yticks((0, 1), ("absent", "present"), fontsize=6, rotation=90, va="center")
     figure.supxlabel("called", fontsize=9)
     figure.supylabel("labelled", fontsize=9)
+    _save(figure, path)
+
+
+def reliability(path: Path, *, aus: Sequence[str], reliability: Reliability) -> None:
+    """One small plot an AU: share present over the probability said; on the dashes it came true.
+
+    Hollow before, filled after calibration; the bars below are how many labels each bin of the
+    probabilities after it holds, the largest with its number.
+    """
+    figure = Figure(layout="constrained")
+    columns = reliability.columns
+    for a, (axes, au) in enumerate(zip(_grid(figure, len(aus)), aus, strict=True)):
+        before, after = reliability.before[a], reliability.after[a]
+        axes.set(xlim=(0, 1), ylim=(-0.3, 1.02), xticks=(0, 1), yticks=(0, 1))
+        if not after.count_K.size:
+            axes.set_title(f"AU {au}: no label", fontsize=8, color=CHANCE)
+            continue
+        axes.plot((0, 1), (0, 1), color=CHANCE, lw=0.8, ls="--")
+        axes.plot(before.predicted_K, before.present_K, "o-", color=INK, mfc="white", lw=0.6, ms=3)
+        axes.plot(after.predicted_K, after.present_K, "o-", color=MODEL, lw=1, ms=3)
+        height_K = 0.22 * after.count_K / after.count_K.max()
+        axes.bar(after.predicted_K, height_K, bottom=-0.28, width=0.05, color=MODEL, alpha=0.4)
+        most = int(np.argmax(after.count_K))
+        axes.annotate(
+            str(after.count_K[most]),
+            (after.predicted_K[most], height_K[most] - 0.28),
+            fontsize=5,
+            ha="center",
+            va="bottom",
+            color=INK,
+        )
+        said = f"{columns['ece_before'][a]:.3f} → {columns['ece_after'][a]:.3f}"
+        axes.set_title(f"AU {au}   {said}   n {columns['known'][a]}", fontsize=6.5)
+    figure.supxlabel("probability said (hollow: before; filled: after calibration)", fontsize=8)
+    figure.supylabel("share present", fontsize=9)
     _save(figure, path)
 
 

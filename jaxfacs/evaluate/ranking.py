@@ -69,3 +69,11 @@ def best_f1_cut(ranking: Ranking) -> int:
     """Index of the cut with the highest F1, of equals the strictest. Needs a positive."""
     called_K = ranking.tp_K + ranking.fp_K
     return int(np.argmax(2 * ranking.tp_K / (called_K + ranking.positives)))
+
+
+def recall_cut(ranking: Ranking, recall: float) -> int:
+    """Index of the strictest cut that finds at least this share of the positives (0 < share ≤ 1).
+
+    Needs a positive.
+    """
+    return int(np.argmax(ranking.tp_K >= recall * ranking.positives - 1e-9))

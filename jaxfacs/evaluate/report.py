@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxfacs.errors import UserError
+from jaxfacs.evaluate.calibration import Reliability
+from jaxfacs.evaluate.page import CALIBRATION_COLUMNS, markdown
 from jaxfacs.evaluate.sums import Confusion, Counts, Examples, Moments, Scores
 from jaxfacs.evaluate.thresholds import DEFAULT
 from jaxfacs.facs import ACTION_UNITS, split_label
@@ -22,47 +24,13 @@ from jaxfacs.files import replacing
 
 FORMAT = 1  # of report.json; rises when a key changes its meaning
 
-# key -> (heading, kind); the order of the table in report.md
-COLUMNS = {
-    "au": ("AU", "text"),
-    "name": ("FACS name", "text"),
-    "average_precision": ("AP", "share"),
-    "chance_ap": ("AP by chance", "share"),
-    "roc_auc": ("AUC", "share"),
-    "accuracy": ("Accuracy", "share"),
-    "recall": ("Recall", "share"),
-    "precision": ("Precision", "share"),
-    "f1": ("F1", "share"),
-    "f1_at_half": ("F1 at 0.5", "share"),
-    "threshold": ("Threshold", "share"),
-    "occurrence": ("OCC %", "percent"),
-    "known": ("Known", "count"),
-}
-INTENSITY_COLUMNS = {
-    "au": ("AU", "text"),
-    "name": ("FACS name", "text"),
-    "icc": ("ICC(3,1)", "share"),
-    "mae": ("MAE", "share"),
-    "rmse": ("RMSE", "share"),
-    "pcc": ("PCC", "share"),
-    "ccc": ("CCC", "share"),
-    "known": ("Known", "count"),
-}
+CALIBRATION_KEYS = tuple(k for k in CALIBRATION_COLUMNS if k.endswith(("before", "after")))
 MEAN_KEYS = (
     *("average_precision", "chance_ap", "roc_auc", "accuracy", "recall", "precision"),
     *("f1", "f1_at_half"),
 )
 INTENSITY_KEYS = ("icc", "mae", "mse", "rmse", "pcc", "ccc")
 AFFECT = ("valence", "arousal")  # the columns of affect, everywhere
-AFFECT_COLUMNS = {
-    "dimension": ("Dimension", "text"),
-    "ccc": ("CCC", "share"),
-    "pcc": ("PCC", "share"),
-    "rmse": ("RMSE", "share"),
-    "mse": ("MSE", "share"),
-    "mae": ("MAE", "share"),
-    "known": ("Known", "count"),
-}
 AFFECT_KEYS = ("ccc", "pcc", "rmse", "mse", "mae")
 
 
@@ -74,6 +42,7 @@ def write(
     probability_NA: ArrayLike | None = None,
     thresholds: ArrayLike | None = None,
     tuned_on: str = "",
+    reliability: Reliability | None = None,
     weight_N: ArrayLike | None = None,
     intensity_NA: ArrayLike | None = None,
     predicted_intensity_NA: ArrayLike | None = None,
@@ -97,6 +66,7 @@ def write(
       occurrence_NA: −1 unknown, 0, 1. probability_NA: 0-1. Both where there are AUs.
       thresholds: one per AU or one for all (`thresholds.tune`); None: 0.5.
       tuned_on: on which data they were tuned, in words; a reader must know if it is this.
+      reliability: of the AUs' probabilities, before and after they were calibrated.
       weight_N: 0 marks padded rows, which are left out.
       intensity_NA, predicted_intensity_NA: 0-5, labels −1 where unknown; both or neither.
       emotions, emotion_N, emotion_probability_NE: names, index or −1, distribution; all or none.
@@ -132,6 +102,13 @@ def write(
     report: dict[str, Any] = {"format": FORMAT, "meta": dict(meta or {}), **said}
     if aus:
         report["thresholds"] = tuned_on or "0.5, not tuned"
+    if reliability is not None:
+        from jaxfacs.evaluate import plots
+
+        report["calibration"] = _calibration(aus, reliability)
+        pictures["reliability.png"] = lambda path: plots.reliability(
+            path, aus=aus, reliability=reliability
+        )
     if len(sets) > 1:
         report["sets"] = {}
         for place, name in enumerate(sets):
@@ -248,61 +225,11 @@ def _occurrence(
     }
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """report.md of the content of report.json."""
-    parts = ["# Evaluation", *_meta_lines(report["meta"])]
-    if "per_au" in report:
-        parts += _occurrence_lines(report)
-    if "intensity" in report:
-        table = _table(
-            INTENSITY_COLUMNS, report["intensity"]["per_au"], report["intensity"]["mean"]
-        )
-        parts += ["", "## Intensity (0-5)", "", *table]
-    if "affect" in report:
-        table = _table(AFFECT_COLUMNS, report["affect"]["per_dimension"], report["affect"]["mean"])
-        parts += ["", "## Valence and arousal (-1 to 1)", "", *table]
-    if "emotion" in report:
-        parts += ["", "## Emotions", "", *_emotion_lines(report["emotion"])]
-        parts += ["", "![Confusion of emotions](emotion_confusion.png)"]
-    for name, own in report.get("sets", {}).items():
-        parts += ["", f"## Of these, {name}", *_set_lines(own)]
-    return "\n".join(parts) + "\n"
-
-
-def _set_lines(own: Mapping[str, Any]) -> list[str]:
-    """The tables of one set of several: what it codes."""
-    parts = ["", f"Examples: {own['examples']}."] if "examples" in own else []
-    for key, columns, rows in (
-        ("per_au", COLUMNS, "per_au"),
-        ("intensity", INTENSITY_COLUMNS, "per_au"),
-        ("affect", AFFECT_COLUMNS, "per_dimension"),
-    ):
-        if key in own:
-            table = own if key == "per_au" else own[key]
-            parts += ["", *_table(columns, table[rows], table["mean"])]
-    if "emotion" in own:
-        parts += ["", *_emotion_lines(own["emotion"])]
-    return parts or ["", "It has no label of what the network answers."]
-
-
-def _occurrence_lines(report: Mapping[str, Any]) -> list[str]:
-    parts = ["", f"Examples: {report['examples']}.", "", "## Occurrence", ""]
-    parts += _table(COLUMNS, report["per_au"], report["mean"])
-    unjudged = [row["au"] for row in report["per_au"] if row["average_precision"] is None]
-    if unjudged:
-        parts += ["", f"Without a positive label, so without AP: AU {', '.join(unjudged)}."]
-    parts += [
-        "",
-        f"Means are over the AUs where a measure is defined. Partial accuracy "
-        f"{_cell(report['partial_accuracy'], 'share')}, Hamming score "
-        f"{_cell(report['hamming_score'], 'share')} (both over examples). A random order scores "
-        f"the column 'AP by chance'. Thresholds: {report['thresholds']}.",
-        "",
-        "![Precision and recall](pr_curves.png)",
-        "",
-        "![Confusion](confusion.png)",
-    ]
-    return parts
+def _calibration(aus: Sequence[str], reliability: Reliability) -> dict[str, Any]:
+    columns = {"method": np.array(reliability.methods), **reliability.columns}
+    rows = _by_au(aus, columns)
+    mean = _means(rows, CALIBRATION_KEYS)
+    return {"measured": reliability.measured, "per_au": rows, "mean": mean}
 
 
 def without_nan(value: Any) -> Any:
@@ -398,55 +325,6 @@ def _emotion_rows(emotions: Sequence[str], table: Confusion) -> dict[str, Any]:
 def _mean(values: np.ndarray) -> float:
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else math.nan
-
-
-def _emotion_lines(emotion: Mapping[str, Any]) -> list[str]:
-    summary = (
-        f"Accuracy {_cell(emotion['accuracy'], 'share')} (always the most frequent: "
-        f"{_cell(emotion['chance_accuracy'], 'share')}), mean recall "
-        f"{_cell(emotion['mean_recall'], 'share')}, mean F1 {_cell(emotion['mean_f1'], 'share')}."
-    )
-    columns = {
-        "emotion": ("Emotion", "text"),
-        "recall": ("Recall", "share"),
-        "precision": ("Precision", "share"),
-        "f1": ("F1", "share"),
-        "known": ("Known", "count"),
-    }
-    return [*_table(columns, emotion["per_emotion"], {}), "", summary]
-
-
-def _table(
-    columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping], mean: Mapping
-) -> list[str]:
-    lines = ["| " + " | ".join(heading for heading, _ in columns.values()) + " |"]
-    rules = ("---" if kind == "text" else "--:" for _, kind in columns.values())
-    lines.append("|" + "|".join(rules) + "|")
-    for row in rows:
-        cells = (_cell(row[key], kind) for key, (_, kind) in columns.items())
-        lines.append("| " + " | ".join(cells) + " |")
-    if mean:
-        cells = [
-            f"**{_cell(mean[key]['value'], kind)}**" if key in mean else ""
-            for key, (_, kind) in columns.items()
-        ]
-        cells[0] = "**mean**"
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _cell(value: Any, kind: str) -> str:
-    if value is None:
-        return "–"
-    if kind == "share":
-        return f"{value:.4f}"
-    if kind == "percent":
-        return f"{100 * value:.1f}"
-    return str(value).replace("|", r"\|")
-
-
-def _meta_lines(meta: Mapping[str, Any]) -> list[str]:
-    return ["", *(f"- {key}: {value}" for key, value in meta.items())] if meta else []
 
 
 def _write_all(

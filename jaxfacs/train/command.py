@@ -89,12 +89,14 @@ def evaluate(
     step: str = "",
     source: tuple[str, ...] = (),
     allow_overlap: bool = False,
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature",
+    threshold_for: str = "f1",
 ) -> int:
     """Writes a per-AU report of a trained checkpoint.
 
-    Thresholds are tuned on the validation split and then used on SPLIT; `jaxfacs export` takes
-    them from there. The report goes to WORKDIR/evaluation/SPLIT/STEP: report.json, report.md and
-    plots.
+    Probabilities are calibrated and thresholds tuned on the validation split and then used on
+    SPLIT; `jaxfacs export` takes them from there. The report goes to
+    WORKDIR/evaluation/SPLIT/STEP: report.json, report.md and plots.
 
     Args:
         workdir: what `jaxfacs train` wrote into.
@@ -103,13 +105,28 @@ def evaluate(
         source: other record folders to measure on, or where those trained on lie now; of several
             there is a report of each set beside that of all.
         allow_overlap: also on people that the network learned from, which is refused otherwise.
+        calibration: how a probability is made to come true as often as it says: temperature (with
+            a bias; two numbers an AU), isotonic (any rising curve; needs 200 present and 200
+            absent labels of an AU, which falls back to temperature with fewer), or none. With
+            fewer than 10 of either an AU is left as it is.
+        threshold_for: f1, the best F1 of each AU, or a recall, as in recall:0.9: the highest
+            threshold that finds 90 % of what is there.
     """
     chosen = parse_step(step)
+    from jaxfacs.evaluate.thresholds import parse_goal
+
+    parse_goal(threshold_for)  # before anything is computed
     _prepare(workdir)
     from jaxfacs.train.evaluate_run import evaluate_run
 
     folder, line = evaluate_run(
-        workdir, split=split, step=chosen, sources=source, allow_overlap=allow_overlap
+        workdir,
+        split=split,
+        step=chosen,
+        sources=source,
+        allow_overlap=allow_overlap,
+        method=calibration,
+        threshold_for=threshold_for,
     )
     print(line)
     print(f"report: {folder / 'report.md'}")

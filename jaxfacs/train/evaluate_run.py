@@ -1,7 +1,7 @@
 """Measures a trained checkpoint on a split, with thresholds tuned on the validation split."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,8 @@ from jaxfacs.data.mixture import Mixture, open_data
 from jaxfacs.data.people import refuse_seen
 from jaxfacs.data.pipeline import evaluation_batches
 from jaxfacs.errors import UserError
-from jaxfacs.evaluate import report, thresholds
+from jaxfacs.evaluate import calibration, report, thresholds
+from jaxfacs.evaluate.calibration import Curves, Method, Reliability
 from jaxfacs.files import filling, place, replacing
 from jaxfacs.train import evaluation
 from jaxfacs.train import mesh as meshes
@@ -24,7 +25,12 @@ from jaxfacs.train.config import Experiment, MeshConfig
 from jaxfacs.train.evaluation import Rows
 from jaxfacs.train.labels import network_aus
 from jaxfacs.train.step import jit_predict_step
-from jaxfacs.train.trained import Trained, load_for_inference, thresholds_path
+from jaxfacs.train.trained import (
+    Trained,
+    calibration_path,
+    load_for_inference,
+    thresholds_path,
+)
 
 
 def evaluate_run(
@@ -34,8 +40,17 @@ def evaluate_run(
     step: int | Literal["best", "latest"] | None = None,
     sources: Sequence[str] = (),
     allow_overlap: bool = False,
+    method: Method = "temperature",
+    threshold_for: str = "f1",
 ) -> tuple[Path, str]:
-    """Writes the report of a checkpoint on `split`; returns its folder and a line about it."""
+    """Writes the report of a checkpoint on `split`; returns its folder and a line about it.
+
+    Args:
+      workdir, split, step, sources, allow_overlap: see `train.command.evaluate`.
+      method: how probabilities are calibrated on the validation split.
+      threshold_for: see `thresholds.parse_goal`.
+    """
+    recall = thresholds.parse_goal(threshold_for)
     trained = load_for_inference(workdir, step=step)
     experiment = trained.experiment
     converted = "converted" in trained.manifest  # they have no records of their own
@@ -50,13 +65,21 @@ def evaluate_run(
     same, elsewhere = split == tuning and target is experiment, target is not experiment
     splits = (tuning,) if same or elsewhere else (tuning, split)
     own, *others = predictions(trained, experiment, *splits)
-    tuned_A = _tuned(workdir, trained, own) if trained.aus else None
 
     experiment = target
     (rows,) = (own,) if same else others or predictions(trained, experiment, split)
-    tuned_on = f"tuned for F1 on {tuning}"
+    aim = "F1" if recall is None else f"a recall of {recall:g}"
+    tuned_on = f"tuned for {aim} on {tuning}"
     if same:
-        tuned_on += ", the split reported here: the F1 is too high for other data"
+        tuned_on += f", the split reported here: the {aim} is too high for other data"
+    tuned_A = found = None
+    if trained.aus:
+        curves = calibration.fit(own["occurrence"], own["probability"], method=method)
+        calibrated_NA = calibration.apply(own["probability"], curves)
+        tuned_A = thresholds.tune(own["occurrence"], calibrated_NA, recall=recall)
+        found = _reliability(rows, curves, method, tuning, same=same)
+        _keep(workdir, trained, curves, tuned_A)
+        rows = {**rows, "probability": calibration.apply(rows["probability"], curves)}
     records = open_data(experiment.data)
     folder = place(workdir) / "evaluation" / split / str(trained.step)
     with filling(folder) as here:
@@ -67,6 +90,7 @@ def evaluate_run(
             probability_NA=rows.get("probability"),
             thresholds=tuned_A,
             tuned_on=tuned_on if trained.aus else "",
+            reliability=found,
             intensity_NA=rows.get("intensity"),
             predicted_intensity_NA=rows.get("predicted_intensity"),
             emotions=trained.emotions if "emotion" in rows else (),
@@ -84,7 +108,7 @@ def evaluate_run(
                 "model": experiment.model.name,
                 "records": records.digest,
                 "jaxfacs": trained.manifest["jaxfacs"],
-                **({"thresholds": tuned_on} if trained.aus else {}),
+                **({"calibration": method, "thresholds": tuned_on} if trained.aus else {}),
             },
         )
     line = f"step {trained.step} on {split}: {', '.join(_summary(written))}"
@@ -128,15 +152,38 @@ def _is_own(trained: Trained, records: Mixture) -> bool:
     return records.digest == trained.manifest["data"]["digest"]
 
 
-def _tuned(workdir: Path, trained: Trained, own: Rows) -> np.ndarray:
-    """Thresholds tuned on the validation split, float32 A; kept beside its report for export."""
-    tuned_A = thresholds.tune(own["occurrence"], own["probability"])
-    tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
-    path = thresholds_path(workdir, trained.manifest)
+def _reliability(
+    rows: Rows, curves: Curves, method: Method, tuning: str, *, same: bool
+) -> Reliability | None:
+    """How far what is said comes true on a split; None if nothing was calibrated."""
+    if all(curve is None for curve in curves):
+        return None
+    truth_NA, before_NA = rows["occurrence"], rows["probability"]
+    if same:
+        # On the rows that a curve was fitted on it would look better than it is.
+        after_NA = calibration.cross_fitted(truth_NA, before_NA, rows["person"], method=method)
+        measured = (
+            f"Each half of the people of {tuning} calibrated by curves fitted on the other half; "
+            "those that are kept are fitted on all of them"
+        )
+    else:
+        after_NA = calibration.apply(before_NA, curves)
+        measured = f"The curves were fitted on {tuning}"
+    return calibration.reliability(truth_NA, before_NA, after_NA, curves=curves, measured=measured)
+
+
+def _keep(workdir: Path, trained: Trained, curves: Curves, tuned_A: np.ndarray) -> None:
+    """Writes curves and thresholds beside the validation split's report, for export."""
+    path = calibration_path(workdir, trained.manifest)
+    of_probability = thresholds_path(workdir, trained.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(tuned, indent=2) + "\n")
-    return tuned_A
+    # Thresholds are of calibrated probabilities: those of other curves must not be left.
+    of_probability.unlink(missing_ok=True)
+    named = {au: c.to_json() for au, c in zip(trained.aus, curves, strict=True) if c is not None}
+    tuned = {au: float(t) for au, t in zip(trained.aus, tuned_A, strict=True)}
+    for file, content in ((path, {"curves": named}), (of_probability, tuned)):
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _summary(written: dict[str, Any]) -> Iterator[str]:
@@ -149,6 +196,10 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
         mean = {key: number(entry["value"]) for key, entry in written["mean"].items()}
         yield f"mean AP {mean['average_precision']} (by chance {mean['chance_ap']})"
         yield f"mean F1 {mean['f1']}"
+    if "calibration" in written:
+        mean = written["calibration"]["mean"]
+        before, after = (number(mean[f"ece_{when}"]["value"]) for when in ("before", "after"))
+        yield f"calibration error {before} -> {after}"
     if "affect" in written:
         for row in written["affect"]["per_dimension"]:
             yield f"{row['dimension']} CCC {number(row['ccc'])}"
@@ -161,7 +212,8 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
 def predictions(trained: Trained, experiment: Experiment, *splits: str) -> list[Rows]:
     """What the network says of every clip of each split, over all devices, beside the labels.
 
-    It is compiled once for all of them.
+    `person` says whose row of `probability` it is: a number a person, or a clip where nobody is
+    named. It is compiled once for all of them.
     """
     records = open_data(experiment.data, emotions=trained.emotions)
     for split in splits:
@@ -190,13 +242,31 @@ def predictions(trained: Trained, experiment: Experiment, *splits: str) -> list[
     found = []
     for split in splits:
         batches = evaluation_batches(experiment.data, split, batch_size=batch_size, records=records)
+        people: list[np.ndarray] = []
         collected = evaluation.collect(
             predict,
             put["params"],
             put["stats"],
-            progress.track(batches, label=f"evaluating {split}", unit="batch"),
+            _noting(
+                progress.track(batches, label=f"evaluating {split}", unit="batch"), people, records
+            ),
             mesh,
         )
         assert collected is not None  # nothing asks it to stop
-        found.append(collected[0])
+        rows, person_N = collected[0], np.concatenate(people)
+        if "weight" in rows:
+            rows["person"] = np.repeat(person_N, len(rows["weight"]) // len(person_N))
+        found.append(rows)
     return found
+
+
+def _noting(
+    batches: Iterable[dict[str, np.ndarray]], people: list[np.ndarray], records: Mixture
+) -> Iterator[dict[str, np.ndarray]]:
+    """The same batches; whose clips they show is added to `people`, without padding."""
+    named = np.array([name != "" for _, name in records.persons])
+    for batch in batches:
+        real_B = batch["weight_B"] > 0
+        subject_B, index_B = batch["subject_B"][real_B], batch["index_B"][real_B]
+        people.append(np.where(named[subject_B], subject_B, len(named) + index_B))
+        yield batch

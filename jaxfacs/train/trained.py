@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,9 @@ class Trained:
     """A network as it was trained, ready to be evaluated or exported.
 
     `params` and `stats` are the moving averages where the run keeps them. `thresholds` are those
-    that `jaxfacs evaluate` tuned on the validation split for this very step, else None.
+    that `jaxfacs evaluate` tuned on the validation split for this very step, else None;
+    `calibration` are its curves, AU -> knots as in `evaluate.calibration.Curve.to_json`, for the
+    AUs that have one, else None: the thresholds are of calibrated probabilities.
     """
 
     experiment: Experiment
@@ -46,6 +48,7 @@ class Trained:
     metrics: dict[str, float]
     thresholds: dict[str, float] | None
     manifest: Manifest
+    calibration: dict[str, Any] | None = None
 
 
 def load_for_inference(
@@ -98,6 +101,7 @@ def load_for_inference(
             metrics=manifest["metrics"],
             thresholds=read_thresholds(workdir, manifest),
             manifest=manifest,
+            calibration=read_calibration(workdir, manifest),
         )
     tell_damage(folder, damaged, "none is left")
     tried = ", ".join(map(str, damaged)) or "none with a metric"
@@ -133,6 +137,17 @@ def read_thresholds(workdir: str | Path, manifest: Manifest) -> dict[str, float]
     """AU -> probability from which it counts as present, or None if nobody tuned them yet."""
     path = thresholds_path(workdir, manifest)
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def calibration_path(workdir: str | Path, manifest: Manifest) -> Path:
+    """Where the curves lie that were fitted on the validation split, beside the thresholds."""
+    return thresholds_path(workdir, manifest).with_name("calibration.json")
+
+
+def read_calibration(workdir: str | Path, manifest: Manifest) -> dict[str, Any] | None:
+    """AU -> knots of its curve, or None if nobody calibrated or was told not to."""
+    path = calibration_path(workdir, manifest)
+    return (json.loads(path.read_text())["curves"] if path.is_file() else None) or None
 
 
 def restore_network(folder: Path) -> tuple[Tree, Manifest]:
