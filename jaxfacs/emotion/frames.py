@@ -1,32 +1,28 @@
-"""Frames of faces out of a CSV: AU evidence, times, whose face, and emotions where they are given.
+"""Frames of faces out of a table: AU evidence, times, whose face, and emotions where given.
 
-Reads what `jaxfacs predict` writes, OpenFace's files, and labels that people keep in tables.
+Reads what `jaxfacs predict` writes, OpenFace's and py-feat's files, and labels that people keep in
+tables.
 """
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from jaxfacs.emotion import sheet
 from jaxfacs.emotion.reading import Mapper, Reading
 from jaxfacs.emotion.recurrent import RecurrentMapper
 from jaxfacs.errors import UserError
-from jaxfacs.facs import CodeError, parse_label
 from jaxfacs.facs.emotions import EMOTION_SETS, PROTOTYPES, canonical
 
 Evidence = Literal["probability", "occurrence"]
 
-UNKNOWN_VALUES = frozenset(("", "9", "999", "-1", "nan", "na", "none"))
-SUFFIXES = {
-    "probability": ("_p", "_probability"),
-    "intensity": ("_r", "_intensity"),
-}
-TIMES, FACES = ("timestamp", "time"), ("face_id",)
+UNKNOWN_NUMBERS = (-1, 9, 999)  # and what `sheet.UNKNOWN_WORDS` holds
+TIMES, FACES = ("timestamp", "time", "approx_time"), ("face_id", "identity")
 PEOPLE, CLIPS = ("subject", "person", "participant"), ("clip", "video", "film")
-_NAMED = {
+NAMED_EMOTIONS = {
     *(name for names in EMOTION_SETS.values() for name in names),
     *(name for table in PROTOTYPES.values() for name in table.emotions),
 }
@@ -90,12 +86,14 @@ class Frames:
 def read(
     path: Path, *, evidence: Evidence = "probability", emotion_column: str | None = None
 ) -> Frames:
-    """Reads a CSV with a row a frame and face.
+    """Reads a CSV, JSON Lines or Parquet file with a row a frame and face.
 
     AU columns have any common spelling (AU12_p, AU12_c, AU12_r, AU12L_r, AU12, 12); unknown is an
     empty cell, 9, 999 or -1. Of several columns of one AU, `evidence` "probability" takes
     probability, occurrence, intensity (present from 1, A) in this order; "occurrence" takes
-    occurrence, intensity, probability (present from 0.5), and answers 0 or 1.
+    occurrence, intensity, probability (present from 0.5), and answers 0 or 1. py-feat's columns,
+    which have no suffix, are probabilities. Where a column `success` says 0, as OpenFace's does of
+    a frame without a face, no AU is known whatever number stands there.
 
     Args:
       path: the file.
@@ -105,57 +103,20 @@ def read(
     Raises:
       UserError: with the line, for whatever cannot be read.
     """
-    header, rows = _rows(path)
+    header = sheet.header(path)
     if emotion_column is not None and emotion_column not in header:
         found = ", ".join(header[:20]) or "none"
         raise UserError(f"{path} has no column {emotion_column!r}; its columns: {found}")
-    columns = _au_columns(header, skip=emotion_column)
-    if not columns:
+    bare = "probability" if sheet.PY_FEAT_MARK in header else "occurrence"
+    aus = sheet.au_columns(header, bare=bare, skip=emotion_column)
+    if not aus:
         raise UserError(f"{path} has no AU column; name them as AU12_c, AU12_r, AU12 or 12")
-    if not rows:
+    columns = _Columns.of(header, emotion_column)
+    wanted = {*columns.names(), *(name for of_kind in aus.values() for name in of_kind.values())}
+    blocks = [_block(part, aus, columns, evidence) for part in sheet.parts(path, wanted)]
+    if not blocks:
         raise UserError(f"{path} has a header and no row")
-    for n, row in enumerate(rows):
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {n + 2}: {len(row)} fields, not {len(header)}")
-    shape = len(rows), len(columns)
-    probability_NA, intensity_NA = np.full(shape, np.nan), np.full(shape, np.nan)
-    for a, of_kind in enumerate(columns.values()):
-        values = {
-            kind: _values([row[column] for row in rows], path, kind)
-            for kind, column in of_kind.items()
-        }
-        probability_NA[:, a] = _present(values, evidence)
-        if "intensity" in values:
-            intensity_NA[:, a] = values["intensity"]
-    text = {name: [row[header.index(name)].strip() for row in rows] for name in header}
-    lowered = {name.lower(): name for name in header}
-
-    def column(names: Sequence[str], default: str) -> list[str]:
-        found = next((lowered[name] for name in names if name in lowered), None)
-        return [default] * len(rows) if found is None else text[found]
-
-    face, people, clips = column(FACES, "0"), column(PEOPLE, ""), column(CLIPS, "")
-    numbers: dict[tuple[str, str, str], int] = {}
-    keys = zip(clips, people, face, strict=True)
-    own = {
-        canonical(name): _numbers(text[name], path, name)
-        for name in header
-        if name != emotion_column and canonical(name) in _NAMED
-    }
-    return Frames(
-        tuple(columns),
-        probability_NA,
-        intensity_NA,
-        _frame_numbers(column(("frame",), ""), path),
-        _numbers(column(TIMES, ""), path, "timestamp"),
-        np.array(face),
-        np.array([numbers.setdefault(key, len(numbers)) for key in keys]),
-        tuple(people),
-        tuple(canonical(name) for name in text[emotion_column])
-        if emotion_column is not None
-        else ("",) * len(rows),
-        own,
-    )
+    return _joined(tuple(aus), blocks, columns)
 
 
 def map_frames(mapper: Mapper, frames: Frames) -> Reading:
@@ -180,52 +141,131 @@ def map_frames(mapper: Mapper, frames: Frames) -> Reading:
     )
 
 
-def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV text: {error}") from error
-    return ([name.strip() for name in rows[0]] if rows else []), rows[1:]
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns hold what besides the AUs; "" where the file has none."""
+
+    frame: str
+    time: str
+    face: str
+    person: str
+    clip: str
+    success: str
+    emotion: str
+    own: tuple[str, ...]
+
+    @classmethod
+    def of(cls, header: Sequence[str], emotion_column: str | None) -> "_Columns":
+        lowered = {name.lower(): name for name in header}
+
+        def first(names: Sequence[str]) -> str:
+            return next((lowered[name] for name in names if name in lowered), "")
+
+        return cls(
+            frame=first(("frame",)),
+            time=first(TIMES),
+            face=first(FACES),
+            person=first(PEOPLE),
+            clip=first(CLIPS),
+            success=first(("success",)),
+            emotion=emotion_column or "",
+            own=tuple(n for n in header if n != emotion_column and canonical(n) in NAMED_EMOTIONS),
+        )
+
+    def names(self) -> Iterator[str]:
+        yield from (self.frame, self.time, self.face, self.person, self.clip)
+        yield from (self.success, self.emotion, *self.own)
 
 
-def _au_columns(header: Sequence[str], *, skip: str | None) -> dict[str, dict[str, int]]:
-    """AU label -> kind -> its column; a column without a suffix is occurrence."""
-    found: dict[str, dict[str, int]] = {}
-    for number, name in enumerate(header):
-        try:
-            label = parse_label(name) if name != skip else ""
-        except CodeError:
-            continue
-        ends = (kind for kind, ending in SUFFIXES.items() if name.lower().endswith(ending))
-        if label:
-            found.setdefault(label, {}).setdefault(next(ends, "occurrence"), number)
-    return found
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What was read of some rows; fields as in `Frames`."""
+
+    probability_NA: np.ndarray
+    intensity_NA: np.ndarray
+    frame_N: np.ndarray
+    time_s_N: np.ndarray
+    faces: list[str]
+    people: list[str]
+    clips: list[str]
+    names: list[str]
+    own: list[np.ndarray]
 
 
-def _values(texts: Sequence[str], path: Path, kind: str) -> np.ndarray:
+def _block(
+    part: sheet.Part, aus: dict[str, dict[str, str]], columns: _Columns, evidence: Evidence
+) -> _Block:
+    shape = len(part), len(aus)
+    probability_NA, intensity_NA = np.full(shape, np.nan), np.full(shape, np.nan)
+    for a, of_kind in enumerate(aus.values()):
+        values = {kind: _values(part, name, kind) for kind, name in of_kind.items()}
+        probability_NA[:, a] = _present(values, evidence)
+        if "intensity" in values:
+            intensity_NA[:, a] = values["intensity"]
+    if columns.success:
+        failed_N = part.numbers(columns.success) == 0
+        probability_NA[failed_N], intensity_NA[failed_N] = np.nan, np.nan
+
+    def texts(name: str, default: str) -> list[str]:
+        return part.texts(name) if name else [default] * len(part)
+
+    frame_N = np.arange(part.first, part.first + len(part))
+    if columns.frame:
+        given_N = part.numbers(columns.frame)
+        frame_N = np.where(np.isnan(given_N), frame_N, np.nan_to_num(given_N)).astype(int)
+    emotions = texts(columns.emotion, "")
+    return _Block(
+        probability_NA,
+        intensity_NA,
+        frame_N,
+        part.seconds(columns.time) if columns.time else np.full(len(part), np.nan),
+        [text or "-1" for text in texts(columns.face, "0")],
+        texts(columns.person, ""),
+        texts(columns.clip, ""),
+        [canonical(text) for text in emotions] if columns.emotion else emotions,
+        [part.numbers(name) for name in columns.own],
+    )
+
+
+def _joined(aus: tuple[str, ...], blocks: Sequence[_Block], columns: _Columns) -> Frames:
+    def arrays(name: str) -> np.ndarray:
+        return np.concatenate([getattr(block, name) for block in blocks])
+
+    def texts(name: str) -> list[str]:
+        return [text for block in blocks for text in getattr(block, name)]
+
+    faces, people = texts("faces"), texts("people")
+    numbers: dict[tuple[str, str, str], int] = {}
+    keys = zip(texts("clips"), people, faces, strict=True)
+    return Frames(
+        aus,
+        arrays("probability_NA"),
+        arrays("intensity_NA"),
+        arrays("frame_N"),
+        arrays("time_s_N"),
+        np.array(faces),
+        np.array([numbers.setdefault(key, len(numbers)) for key in keys]),
+        tuple(people),
+        tuple(texts("names")),
+        {
+            canonical(name): np.concatenate([block.own[n] for block in blocks])
+            for n, name in enumerate(columns.own)
+        },
+    )
+
+
+def _values(part: sheet.Part, name: str, kind: str) -> np.ndarray:
+    """An AU's column, checked: NaN unknown."""
     highest = 1.0 if kind == "probability" else 5.0
-    values = np.full(len(texts), np.nan)
-    for n, text in enumerate(texts):
-        text = text.strip().lower()
-        if text in UNKNOWN_VALUES:
-            continue
-        try:
-            value = float(text)
-        except ValueError:
-            raise UserError(
-                f"{path}, line {n + 2}: {text!r} is no AU value; leave unknown cells empty"
-            ) from None
-        if value in (-1, 9, 999) or np.isnan(value):
-            continue
-        if not 0 <= value <= highest:
-            raise UserError(
-                f"{path}, line {n + 2}: {text} is no AU value; they run from 0 to {highest:g}"
-            )
-        values[n] = value
-    return values
+    values_N = part.numbers(name)
+    values_N = np.where(np.isin(values_N, UNKNOWN_NUMBERS), np.nan, values_N)
+    wrong_N = (values_N < 0) | (values_N > highest)
+    if wrong_N.any():
+        row = int(np.flatnonzero(wrong_N)[0])
+        raise UserError(
+            f"{part.place(row)}: {values_N[row]:g} is no AU value; they run from 0 to {highest:g}"
+        )
+    return values_N
 
 
 def _present(values: dict[str, np.ndarray], evidence: Evidence) -> np.ndarray:
@@ -239,15 +279,3 @@ def _present(values: dict[str, np.ndarray], evidence: Evidence) -> np.ndarray:
     if "intensity" in values:
         return at_least("intensity", 1)
     return at_least("probability", 0.5)
-
-
-def _numbers(texts: Sequence[str], path: Path, name: str) -> np.ndarray:
-    try:
-        return np.array([float(text) if text else np.nan for text in texts])
-    except ValueError as error:
-        raise UserError(f"{path}, column {name!r}: {error}") from None
-
-
-def _frame_numbers(texts: Sequence[str], path: Path) -> np.ndarray:
-    numbers = _numbers(texts, path, "frame")
-    return np.where(np.isfinite(numbers), np.nan_to_num(numbers), np.arange(len(texts))).astype(int)

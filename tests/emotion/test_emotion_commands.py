@@ -9,7 +9,7 @@ import pytest
 from jaxfacs.cli import main
 from jaxfacs.emotion import RuleMapper, frames, load, named, person
 from jaxfacs.errors import UserError
-from jaxfacs.infer import table as infer_table
+from jaxfacs.infer import tables as infer_tables
 from jaxfacs.infer.results import FaceResult, FrameResult
 from jaxfacs.train.emotion_report import Measured, measured
 from jaxfacs.train.emotions import cut_in_folds, labelled
@@ -19,7 +19,7 @@ AUS = ("4", "6", "12", "L12", "R12")
 
 def predicted(path, *, smile=range(10, 20), frames=30, brow=0.0):
     """The CSV that `jaxfacs predict` writes of one who smiles, with a frame where nobody is."""
-    with infer_table.writing(path, aus=AUS, emotions=("happiness", "neutral")) as add:
+    with infer_tables.writing(path, aus=AUS, emotions=("happiness", "neutral")) as add:
         for n in range(frames):
             smiles = 0.9 if n in smile else 0.1
             probability = np.array([brow, smiles, smiles, smiles, 0.1])
