@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from jaxfacs.infer.limits import MAX_JPEG_BYTES
+
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _BARE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers without a length: TEM, RST0-7
 _CHUNK = 1 << 16
-MAX_BYTES = 64 << 20  # of one picture: more is no camera's frame, and would fill the memory
 
 
 class _Broken(Exception):
@@ -89,8 +90,8 @@ class _Reader:
         part = bytes(self._buffer[:count])
         del self._buffer[:count]
         picture += part
-        if len(picture) > MAX_BYTES:
-            raise _Broken(f"it is larger than {MAX_BYTES >> 20} MB")
+        if len(picture) > MAX_JPEG_BYTES:
+            raise _Broken(f"it is larger than {MAX_JPEG_BYTES >> 20} MB")
         return part
 
     def entropy(self, picture: bytearray) -> None:
@@ -106,8 +107,8 @@ class _Reader:
                 self.take(at, picture)
                 return
             searched = max(0, len(self._buffer) - 1) if at < 0 else at
-            if len(self._buffer) > MAX_BYTES:
-                raise _Broken(f"it is larger than {MAX_BYTES >> 20} MB")
+            if len(self._buffer) > MAX_JPEG_BYTES:
+                raise _Broken(f"it is larger than {MAX_JPEG_BYTES >> 20} MB")
             if not self._fill():
                 raise _Broken("the pipe ended inside it")
 

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import sys
+import types
 
 import cv2
 import numpy as np
@@ -67,15 +69,21 @@ def test_random_bytes_end():
         list(mjpeg.split(Trickle(data.tobytes(), 1 + seed * 13), on_junk=lambda text: None))
 
 
+def send(monkeypatch, data: bytes):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+
+
 def test_raw_pipe(monkeypatch):
     frames = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
     (source,) = sources.find(["-"], fps=10.0, pipe_size=(6, 4))
-    read = list(sources._read_pipe(source, io.BytesIO(frames.tobytes() + b"\0\0")))
+    send(monkeypatch, frames.tobytes() + b"\0\0")
+    read = list(source.frames())
     np.testing.assert_array_equal([f for _, _, f in read], frames)
     assert [t for _, t, _ in read] == [0, 0.1, 0.2]
     assert source.warnings == ["the pipe ended inside a frame; that frame is left out"]
+    send(monkeypatch, b"")
     with pytest.raises(UserError, match="held no frame"):
-        list(sources._read_pipe(source, io.BytesIO(b"")))
+        list(source.frames())
 
 
 def test_film_and_its_name(film):
