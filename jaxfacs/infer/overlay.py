@@ -49,7 +49,10 @@ _COLOURS = {"upper": (64, 160, 255), "lower": (255, 112, 64)}  # RGB
 _INK, _PAPER, _FAINT = (235, 235, 235), (24, 26, 30), (90, 94, 100)
 _BOX_COLOURS = ((80, 220, 120), (255, 200, 60), (120, 170, 255), (240, 120, 200))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_PANEL = 230  # px
+_PANEL = 230  # px, a column of the panel
+_MOST_COLUMNS = 2
+_PITCH, _LEAST_PITCH = 18.0, 13.0  # px from bar to bar: a smaller one cannot be read
+_HEAD = 34  # px above the bars
 # The frame is brought between these heights, and below this width; 480 px hold forty bars.
 _LOWEST, _HIGHEST, _WIDEST = 480, 1080, 1920
 
@@ -70,10 +73,23 @@ def draw(
     for face in result.faces:
         _draw_regions(picture, face, aus, scale)
     for face in reversed(result.faces):
-        _draw_box(picture, face, aus, scale)
-    panel = np.full((picture.shape[0], _PANEL, 3), _PAPER, np.uint8)
-    _draw_panel(panel, result, aus, emotions)
+        _draw_box(picture, face, scale)
+    taken: list[tuple[int, int, int, int]] = []
+    for face in result.faces:
+        _draw_title(picture, face, aus, scale, taken)
+    columns = _columns(picture.shape[0], len(aus) + 2 + len(emotions))
+    panel = np.full((picture.shape[0], columns * _PANEL, 3), _PAPER, np.uint8)
+    _draw_panel(panel, result, aus, emotions, columns)
     return np.concatenate([picture, panel], axis=1)
+
+
+def _columns(height: int, bars: int) -> int:
+    """Columns of the panel; the same for every frame of a film."""
+    return min(_MOST_COLUMNS, max(1, -(-bars // _in_column(height))))
+
+
+def _in_column(height: int) -> int:
+    return max(1, int((height - _HEAD) / _LEAST_PITCH))
 
 
 def regions(label: str) -> Iterator[tuple[float, float, float, float]]:
@@ -94,42 +110,115 @@ def _draw_regions(
     picture: np.ndarray, face: FaceResult, aus: tuple[str, ...], scale: float
 ) -> None:
     x, y, w, h = face.box_4 * scale
-    layer = picture.copy()
-    strength = np.zeros(picture.shape[:2], np.uint8)
+    if not face.present_A.any() or not (w >= 1 and h >= 1):
+        return
+    # Only about the face is anything mixed: a 1080p frame would take ten times as long.
+    left, top = max(0, int(x - 0.1 * w)), max(0, int(y - 0.1 * h))
+    part = picture[top : max(0, int(y + 1.25 * h)), left : max(0, int(x + 1.1 * w))]
+    if not part.size:
+        return
+    layer, strength = part.copy(), np.zeros(part.shape[:2], np.uint8)
     for label, present, intensity in zip(aus, face.present_A, face.intensity_A, strict=True):
         if not present:
             continue
-        unit = facs.ACTION_UNITS.get(facs.split_label(label)[1])
-        colour = _COLOURS.get(unit.region if unit else "", _INK)
+        colour = _au_colour(label)
         for cx, cy, rx, ry in regions(label):
-            centre = (round(x + cx * w), round(y + cy * h))
+            centre = (round(x + cx * w) - left, round(y + cy * h) - top)
             axes = (max(1, round(rx * w)), max(1, round(ry * h)))
             cv2.ellipse(layer, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
             opacity = int(60 + 26 * min(float(intensity), 5.0))
             cv2.ellipse(strength, centre, axes, 0, 0, 360, opacity, -1, cv2.LINE_AA)
-    share = cv2.GaussianBlur(strength, (0, 0), max(1.0, 0.015 * float(w)))[..., None] / 255
-    picture[:] = np.round(picture * (1 - share) + layer * share).astype(np.uint8)
+    share = cv2.GaussianBlur(strength, (0, 0), max(1.0, 0.015 * float(w)))
+    share = share.astype(np.float32)[..., None] / 255
+    part[:] = np.round(part * (1 - share) + layer * share).astype(np.uint8)
 
 
-def _draw_box(picture: np.ndarray, face: FaceResult, aus: tuple[str, ...], scale: float) -> None:
+def _draw_box(picture: np.ndarray, face: FaceResult, scale: float) -> None:
     x, y, w, h = (round(float(v)) for v in face.box_4 * scale)
     colour = _BOX_COLOURS[face.face_id % len(_BOX_COLOURS)]
     thick = 2 if face.confidence > 0.5 else 1
     cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick, cv2.LINE_AA)
+
+
+def _draw_title(
+    picture: np.ndarray,
+    face: FaceResult,
+    aus: tuple[str, ...],
+    scale: float,
+    taken: list[tuple[int, int, int, int]],
+) -> None:
+    """The face's id and AUs above its box, or where no other face's title is, within the frame."""
+    x, y, _, h = (round(float(v)) for v in face.box_4 * scale)
     active = [label for label, present in zip(aus, face.present_A, strict=True) if present]
-    title = f"{face.face_id}: {'+'.join(active) or '0'}" if aus else str(face.face_id)
-    _text(picture, title, (x, max(12, y - 6)), 0.45, colour)
+    active = [a for a in active if a[0] not in "LR" or a[1:] not in active]  # said with the whole
+    height, width = picture.shape[:2]
+    start = f"{face.face_id}: " if active else f"{face.face_id}: 0" if aus else str(face.face_id)
+    text, (text_width, text_height) = _fitting(start, active, width - 4)
+    x = max(2, min(x, width - text_width - 4))
+    step = text_height + 8
+    places = [y - 6, *(y - 6 - n * step for n in (1, 2, 3)), *(y + h + n * step for n in (1, 2, 3))]
+    for low in places:
+        spot = (x - 2, low - text_height - 3, x + text_width + 2, low + 4)
+        inside = spot[1] >= 0 and spot[3] < height
+        if inside and not any(_overlap(spot, other) for other in taken):
+            break
+    else:
+        low = max(text_height + 4, min(places[0], height - 5))
+        spot = (x - 2, low - text_height - 3, x + text_width + 2, low + 4)
+    taken.append(spot)
+    ground = picture[max(0, spot[1]) : spot[3], max(0, spot[0]) : spot[2]]
+    ground[:] = (ground * 0.35).astype(np.uint8)
+    colour = _BOX_COLOURS[face.face_id % len(_BOX_COLOURS)]
+    _text(picture, text, (x, low), 0.45, colour)
+
+
+def _fitting(start: str, active: list[str], room: int) -> tuple[str, tuple[int, int]]:
+    """As many of the AUs as the width has room for, and the text's size in pixels."""
+    for count in range(len(active), -1, -1):
+        names = "+".join(active[:count])
+        text = start + names + ("+..." if count < len(active) else "")
+        size = cv2.getTextSize(text, _FONT, 0.45, 1)[0]
+        if size[0] <= room:
+            break
+    return text, size
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _draw_panel(
-    panel: np.ndarray, result: FrameResult, aus: tuple[str, ...], emotions: tuple[str, ...]
+    panel: np.ndarray,
+    result: FrameResult,
+    aus: tuple[str, ...],
+    emotions: tuple[str, ...],
+    columns: int,
 ) -> None:
-    _text(panel, f"{result.timestamp:8.2f} s", (10, 18), 0.45, _INK)
+    time = "" if np.isnan(result.timestamp) else f"{result.timestamp:.2f} s"
     if not result.faces:
-        _text(panel, "no face" if result.readable else "unreadable frame", (10, 40), 0.45, _FAINT)
+        _text(panel, time, (10, 20), 0.45, _INK)
+        _text(panel, "no face" if result.readable else "unreadable frame", (10, 42), 0.45, _FAINT)
         return
     face = result.faces[0]
-    bars = [
+    title = f"{time}   face {face.face_id}" if len(result.faces) > 1 else time
+    _text(panel, title, (10, 20), 0.45, _INK)
+    bars = _bars(face, aus, emotions)
+    room = columns * _in_column(panel.shape[0])
+    if len(bars) > room:  # a long list in a low picture: the weakest are left out, order is kept
+        weakest = sorted(range(len(bars)), key=lambda n: (bars[n][3], bars[n][1]))
+        left_out = set(weakest[: len(bars) - room])
+        bars = [bar for n, bar in enumerate(bars) if n not in left_out]
+        _text(panel, f"{len(left_out)} weaker ones not shown", (_PANEL - 60, 20), 0.38, _FAINT)
+    rows = -(-len(bars) // columns)
+    pitch = min(_PITCH, (panel.shape[0] - _HEAD) / max(1, rows))
+    for n, bar in enumerate(bars):
+        x, row = _PANEL * (n // rows), n % rows
+        _draw_bar(panel[:, x : x + _PANEL], _HEAD - 4 + row * pitch, pitch, *bar)
+
+
+def _bars(face: FaceResult, aus: tuple[str, ...], emotions: tuple[str, ...]) -> list[tuple]:
+    """(name, length 0-1, number, whether it is lit, colour) of everything that is told."""
+    bars: list[tuple] = [
         (facs.column(label, "r")[:-2], r / 5, f"{r:.2f}", bool(c), _au_colour(label))
         for label, r, c in zip(aus, face.intensity_A, face.present_A, strict=True)
     ]
@@ -143,17 +232,29 @@ def _draw_panel(
         (name, float(v), f"{v:.2f}", i == top and v > 0, (150, 220, 150))
         for i, (name, v) in enumerate(zip(emotions, face.emotion_E, strict=True))
     ]
-    pitch = min(18.0, (panel.shape[0] - 34) / max(1, len(bars)))
-    for i, (name, share, number, active, colour) in enumerate(bars):
-        low = round(30 + i * pitch)
-        high = max(low + 1, round(30 + (i + 1) * pitch) - 2)
-        length = round(100 * min(max(share, 0.0), 1.0))
-        cv2.rectangle(panel, (84, low), (184, high), (44, 47, 52), -1)
-        if length:
-            cv2.rectangle(panel, (84, low), (84 + length, high), colour if active else _FAINT, -1)
-        ink, font = (_INK if active else (150, 154, 160)), min(0.42, pitch / 30)
-        _text(panel, name[:11], (6, high - 2), font, ink)
-        _text(panel, number, (189, high - 2), font, ink)
+    return bars
+
+
+def _draw_bar(
+    panel: np.ndarray,
+    top: float,
+    pitch: float,
+    name: str,
+    share: float,
+    number: str,
+    lit: bool,
+    colour: tuple[int, int, int],
+) -> None:
+    low = round(top)
+    high = max(low + 1, round(top + pitch) - 2)
+    length = round(100 * min(max(share, 0.0), 1.0))
+    cv2.rectangle(panel, (84, low), (184, high), (44, 47, 52), -1)
+    if length:
+        cv2.rectangle(panel, (84, low), (84 + length, high), colour if lit else _FAINT, -1)
+    ink, font = (_INK if lit else (150, 154, 160)), min(0.42, pitch / 32)
+    printable = name.encode("ascii", "replace").decode()  # OpenCV's letters are ASCII
+    _text(panel, printable[:11], (6, high - 2), font, ink)
+    _text(panel, number, (189, high - 2), font, ink)
 
 
 def _au_colour(label: str) -> tuple[int, int, int]:
@@ -161,6 +262,7 @@ def _au_colour(label: str) -> tuple[int, int, int]:
     return _COLOURS.get(unit.region if unit else "", _INK)
 
 
-def _text(picture: np.ndarray, text: str, at: tuple[int, int], size: float, colour) -> None:
-    cv2.putText(picture, text, at, _FONT, size, (0, 0, 0), 3, cv2.LINE_AA)
+def _text(
+    picture: np.ndarray, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int]
+) -> None:
     cv2.putText(picture, text, at, _FONT, size, colour, 1, cv2.LINE_AA)
