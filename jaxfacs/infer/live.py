@@ -97,14 +97,15 @@ class Live:
         return result
 
     def set_rest(self, seconds: float) -> bool:
-        """Takes what was seen in the last seconds as this person's neutral face.
+        """From now on each face's rest is its median over the last seconds.
 
-        Returns whether anything was seen.
+        Returns whether any face was there; else nothing changes.
         """
-        return False
+        return self._answers.rest_from_last(seconds)
 
     def clear_rest(self) -> None:
-        """Goes on without a neutral face."""
+        """From now on the baseline that was chosen, whatever `set_rest` did."""
+        self._answers.set_rest(None)
 
     def _clip(self, face_id: int, crop_HWC: np.ndarray, timestamp: float) -> np.ndarray:
         spec = self._spec

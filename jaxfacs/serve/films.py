@@ -12,7 +12,7 @@ import cv2
 from jaxfacs.errors import UserError
 from jaxfacs.faces.track import follower
 from jaxfacs.infer import source as sources
-from jaxfacs.infer import table as tables
+from jaxfacs.infer import tables
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.serve import faces, parts
 from jaxfacs.serve.batching import Batcher
@@ -83,8 +83,7 @@ def read(
 
 
 def _found(film: Path, options: Options) -> sources.Source:
-    more = {"every": options.every} if options.every != 1 else {}
-    (source,) = sources.find([str(film)], **more)
+    (source,) = sources.find([str(film)], every=options.every)
     return source
 
 
@@ -120,12 +119,12 @@ def _read(
         aus=predictor.aus,
         emotions=predictor.emotions,
         valence_arousal=predictor.valence_arousal,
-    ) as add:
+    ) as table:
         done = 0
 
         def take(result) -> None:
             nonlocal done
-            add(result)
+            table.add(result)
             summary.add(result)
             packed.add_frame(faces.frame(result, explain))
             done += 1

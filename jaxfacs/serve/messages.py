@@ -14,7 +14,7 @@ _PLAIN_NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _LONGEST_TEXT = 4096
 _LONGEST_TIME_S = 1e9
 _LONGEST_SMOOTHING_S = 10.0
-_LONGEST_BASELINE_S = 60.0
+_LONGEST_BASELINE_S = 30.0  # what is kept of a live session, see `infer.baseline`
 
 
 class BadMessage(Exception):

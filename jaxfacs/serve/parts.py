@@ -24,7 +24,7 @@ def answers(predictor: Predictor, *, fps=None, rest=None, **settings: Any):
 def stream(predictor: Predictor, *, fps, still, follow, submit, **settings: Any) -> Stream:
     if "submit" in inspect.signature(predictor.stream).parameters:
         more = {}
-        if hasattr(_answers, "AnswerSettings"):
+        if "settings" in inspect.signature(predictor.stream).parameters:
             more["settings"] = _answers.AnswerSettings(**settings)
         return predictor.stream(fps=fps, still=still, follow=follow, submit=submit, **more)
     made = predictor.stream(fps=fps, still=still, follow=follow)
