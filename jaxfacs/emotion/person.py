@@ -1,20 +1,24 @@
-"""What a person's face shows at rest, and evidence with that taken out.
+"""What is one person's own: their face at rest, their thresholds, their table of emotions.
 
 Tlili 2019, §7.2, asks for the mapping to be normalised per participant: some brows lie low and some
 lip corners high in every frame, and a network reads AU 4 or 12 there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from jaxfacs.emotion.cooccurrence import CooccurrenceMapper
 from jaxfacs.emotion.files import read_json, write_json
 from jaxfacs.emotion.frames import Frames
+from jaxfacs.emotion.reading import Mapper
 from jaxfacs.errors import UserError
 from jaxfacs.facs import parse_label
+from jaxfacs.facs.emotions import canonical
 
 RESTING = 0.2  # without frames known to be neutral: the level that a fifth of the frames is below
 ALWAYS = 0.9  # an AU present at rest from here on cannot be told from the face: unknown
@@ -24,13 +28,17 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Person:
-    """One person's neutral levels.
+    """One person's neutral levels, and what else is read otherwise in them.
 
     Attributes:
       name: who it is.
       probability, intensity: label -> the AU's level at rest, 0-1 and 0-5.
       frames: how many frames it was taken from.
       source: which they were, in words.
+      thresholds: label -> probability from which the AU is present in this person; those of the
+        model for the AUs that are not there.
+      emotions: edits of a co-occurrence table, as in `CooccurrenceMapper.edits`: emotion -> label
+        -> share, None to leave the AU out.
     """
 
     name: str
@@ -38,6 +46,8 @@ class Person:
     intensity: Mapping[str, float]
     frames: int
     source: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    emotions: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     kind = "person"
 
@@ -49,6 +59,8 @@ class Person:
             "frames": self.frames,
             "neutral_probability": dict(self.probability),
             "neutral_intensity": dict(self.intensity),
+            "thresholds": dict(self.thresholds),
+            "emotions": {emotion: dict(cells) for emotion, cells in self.emotions.items()},
         }
 
 
@@ -81,22 +93,39 @@ def fit(frames: Frames, *, name: str, neutral: np.ndarray | None, source: str) -
     return Person(name, levels(chosen.probability_NA), levels(chosen.intensity_NA), told, source)
 
 
-def without_rest(frames: Frames, person: Person) -> Frames:
-    """The frames with each AU measured from the person's own rest: (x − rest) / (highest − rest).
+def minus_rest(values: np.ndarray, rest: ArrayLike, highest: ArrayLike) -> np.ndarray:
+    """Values measured from a rest: (x − rest) / (highest − rest) · highest, and 0 below it.
 
-    Rest itself becomes 0, the highest value stays. An AU whose probability at rest is 0.9 or more
-    becomes unknown. AUs that the profile lacks stay as they are.
+    Rest itself becomes 0, the highest value stays, and order is kept. A rest above 0.9 of the
+    highest counts as that: what is left above it would be noise made ten times as large.
+
+    Args:
+      values: 0 to highest; NaN stays.
+      rest, highest: broadcast against values.
     """
-    probability_NA, intensity_NA = frames.probability_NA.copy(), frames.intensity_NA.copy()
-    for a, label in enumerate(frames.aus):
-        rest = person.probability.get(label, 0.0)
-        probability_NA[:, a] = np.maximum(probability_NA[:, a] - rest, 0) / max(1 - rest, 1e-9)
-        level = min(person.intensity.get(label, 0.0), HIGHEST_INTENSITY - 1e-6)
-        scale = HIGHEST_INTENSITY / (HIGHEST_INTENSITY - level)
-        intensity_NA[:, a] = np.maximum(intensity_NA[:, a] - level, 0) * scale
-        if rest >= ALWAYS:
-            probability_NA[:, a] = intensity_NA[:, a] = np.nan
-    return replace(frames, probability_NA=probability_NA, intensity_NA=intensity_NA)
+    highest = np.asarray(highest, np.float64)
+    rest = np.minimum(rest, ALWAYS * highest)
+    return np.minimum(np.maximum(values - rest, 0) * (highest / (highest - rest)), highest)
+
+
+def without_rest(frames: Frames, person: Person) -> Frames:
+    """The frames with each AU measured from the person's own rest, by `minus_rest`.
+
+    An AU whose probability at rest is 0.9 or more becomes unknown. AUs that the profile lacks stay
+    as they are.
+    """
+    rest_A, level_A = (
+        np.array([levels.get(label, 0.0) for label in frames.aus])
+        for levels in (person.probability, person.intensity)
+    )
+    unknown_A = rest_A >= ALWAYS
+    probability_NA = minus_rest(frames.probability_NA, rest_A, 1.0)
+    intensity_NA = minus_rest(frames.intensity_NA, level_A, HIGHEST_INTENSITY)
+    return replace(
+        frames,
+        probability_NA=np.where(unknown_A, np.nan, probability_NA),
+        intensity_NA=np.where(unknown_A, np.nan, intensity_NA),
+    )
 
 
 def save(person: Person, path: Path) -> None:
@@ -116,6 +145,8 @@ def load(path: Path) -> Person:
             _levels(content["neutral_intensity"], HIGHEST_INTENSITY),
             int(content["frames"]),
             str(content["source"]),
+            _levels(content.get("thresholds", {}), 1.0, what="'s threshold"),
+            _edits(content.get("emotions", {})),
         )
     except KeyError as error:
         raise UserError(f"{path}: profile without {error}; make it again") from error
@@ -124,9 +155,41 @@ def load(path: Path) -> Person:
     return person
 
 
-def _levels(cells: Mapping[str, float], highest: float) -> dict[str, float]:
+def edited(mapper: Mapper | None, person: Person) -> Mapper | None:
+    """The mapper with the person's edits; UserError where it has no cells to edit."""
+    if not person.emotions:
+        return mapper
+    if not isinstance(mapper, CooccurrenceMapper):
+        raise UserError(
+            f"the profile of {person.name} edits cells of a co-occurrence table, and the model "
+            "reads emotions by something else; export it with --emotions TABLE.json, or take "
+            '"emotions" out of the profile'
+        )
+    for emotion, cells in person.emotions.items():
+        for au, share in cells.items():
+            mapper = mapper.edited(emotion, au, share)
+    return mapper
+
+
+def _levels(
+    cells: Mapping[str, float], highest: float, *, what: str = " at rest"
+) -> dict[str, float]:
     levels = {parse_label(label): float(value) for label, value in cells.items()}
     for label, value in levels.items():
         if not 0 <= value <= highest:
-            raise ValueError(f"AU {label} at rest is {value}; it lies in 0 to {highest:g}")
+            raise ValueError(f"AU {label}{what} is {value}; it lies in 0 to {highest:g}")
     return levels
+
+
+def _edits(content: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    edits = {
+        canonical(emotion): {
+            parse_label(au): None if share is None else float(share) for au, share in cells.items()
+        }
+        for emotion, cells in content.items()
+    }
+    for emotion, cells in edits.items():
+        for au, share in cells.items():
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"share of AU {au} in {emotion} is {share}; it lies in 0 to 1")
+    return edits
