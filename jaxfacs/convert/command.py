@@ -1,21 +1,33 @@
 """`jaxfacs export`: what `jaxfacs train` left -> one file that `jaxfacs predict` reads."""
 
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxfacs.convert.precision import Precision
 from jaxfacs.errors import UserError
 from jaxfacs.train.command import parse_step
 
 
-def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") -> int:
+def export(
+    workdir: Path,
+    out: Path,
+    *,
+    step: str = "",
+    emotions: str = "auto",
+    precision: Precision = "float32",
+    source: tuple[str, ...] = (),
+) -> int:
     """Write a trained checkpoint as one file for inference.
 
-    The file holds the network for any batch size on CPU, CUDA and TPU, the thresholds that
-    `jaxfacs evaluate` tuned on the validation split, how faces were cut, the mapping from AUs to
-    emotions, and where it all came from.
+    The file holds the network for any batch size and, where the network allows, clips of any
+    length, on CPU, CUDA and TPU; the calibration and the thresholds that `jaxfacs evaluate` found
+    on the validation split; how faces were cut; the mapping from AUs to emotions; a model card;
+    and where it all came from. `jaxfacs inspect OUT` shows it.
 
     Args:
       workdir: what `jaxfacs train` wrote into
@@ -23,24 +35,52 @@ def export(workdir: Path, out: Path, *, step: str = "", emotions: str = "auto") 
       step: a step, "best" or "latest"; by default the best if there is one, else the latest
       emotions: auto (the network's own emotions, else the rules of the FACS manual); none; a rule
         table (facs_manual, emfacs, …); or a .json file that `jaxfacs emotions fit` wrote
+      precision: float32; bfloat16 (half the bytes, computes in bfloat16: for accelerators); int8 (a
+        quarter of the bytes, computes in float32). What the last two change is measured on
+        validation clips against float32, printed, and kept in the file
+      source: where the records lie on which that is measured, if not where they were in training;
+        without any it is measured on random frames
     """
     chosen = parse_step(step)
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out a file name, as in model.jaxfacs")
     mapper = _mapper(emotions)
 
+    from jaxfacs.convert.model_card import read_reports
+    from jaxfacs.infer import bundle, bundle_text
+    from jaxfacs.train.evaluate_run import reading
     from jaxfacs.train.trained import load_for_inference
 
     trained = load_for_inference(workdir, step=chosen)
-    path = export_trained(trained, out, emotion_mapper=mapper, own_emotions=emotions == "auto")
+    if source:
+        trained = dataclasses.replace(trained, experiment=reading(trained, source))
+    path = export_trained(
+        trained,
+        out,
+        emotion_mapper=mapper,
+        own_emotions=emotions == "auto",
+        precision=precision,
+        reports=read_reports(workdir, trained.step),
+    )
+    made = bundle.read(path)
+    for line in bundle_text.precision_lines(made.manifest["precision"]):
+        print(line)
     tuned = "tuned on validation" if trained.thresholds else "all 0.5: run jaxfacs evaluate first"
     told = f"thresholds {tuned}" if trained.aus else "no AUs"
-    print(f"step {trained.step} -> {path} ({path.stat().st_size / 1e6:.1f} MB; {told})")
+    length = "any length" if made.time == bundle.ANY else f"{made.time} frames"
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    print(f"step {trained.step} -> {path} ({size}, {precision}, clips of {length}; {told})")
     return 0
 
 
 def export_trained(
-    trained: Any, out: Path, *, emotion_mapper: dict[str, Any] | None, own_emotions: bool = True
+    trained: Any,
+    out: Path,
+    *,
+    emotion_mapper: dict[str, Any] | None,
+    own_emotions: bool = True,
+    precision: Precision = "float32",
+    reports: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the bundle of a `train.trained.Trained`; returns its path.
 
@@ -49,42 +89,101 @@ def export_trained(
       out: the file.
       emotion_mapper: JSON of an emotion mapper, used where the network gives no emotions.
       own_emotions: whether the network's own emotions, if it has them, are used.
+      precision: of the weights and the computation.
+      reports: what `jaxfacs evaluate` measured, for the model card.
     """
     import jax
     import jax.numpy as jnp
 
-    from jaxfacs import __version__, models
-    from jaxfacs.convert.export import flat, nested, write_bundle
+    from jaxfacs.convert import model_card
+    from jaxfacs.convert import precision as precisions
+    from jaxfacs.convert.export import flat, write_bundle
     from jaxfacs.infer.bundle import InputSpec
 
     experiment = trained.experiment
-    config, card = experiment.model, models.card(experiment.model.name)
-    scaling = models.normalisation(config.normalisation, model=config.name)
-    graphdef = network_form(trained)
+    config, data = experiment.model, experiment.data
     keep_emotion = own_emotions and config.emotion
+    weights = flat(params=trained.params, stats=trained.stats)
+    stored = precisions.stored(weights, precision)
+    function = _function(trained, precision, keep_emotion=keep_emotion)
+    shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
+    outputs = jax.eval_shape(function, stored, shape)
+    crop = dict(trained.manifest["data"]["crop"])
+    if data.augment.crop < 1:
+        crop["share"] = data.augment.crop
+    about = _about(trained, weights)
+    learned = model_card.learned_from(experiment, trained.manifest)
+    card = model_card.card(
+        about=about, answers=tuple(sorted(outputs)), sets=learned, reports=reports or {}
+    )
+    measured = {}
+    if precision != "float32":
+        from jaxfacs.convert.compare import measure
+
+        plain = jax.jit(_function(trained, "float32", keep_emotion=keep_emotion))
+        runs = (functools.partial(plain, weights), functools.partial(jax.jit(function), stored))
+        measured["against_float32"] = {
+            "weight_bytes": {"float32": _bytes(weights), "stored": _bytes(stored)},
+            **measure(trained, *runs),
+        }
+    return write_bundle(
+        out,
+        function=function,
+        weights=stored,
+        input=InputSpec(
+            frames=data.frames,
+            size=data.size,
+            stride=data.stride,
+            fps=_record_fps(experiment, trained.manifest),
+            answers=_answered_frames(data.frames, outputs["probability"].shape),
+        ),
+        aus=trained.aus,
+        any_time=data.frames > 1,
+        # bfloat16 has 8 bits: two ways of fusing the same sums differ in the third digit.
+        tolerance=3e-2 if precision == "bfloat16" else 1e-4,
+        emotions=trained.emotions if keep_emotion else (),
+        thresholds=trained.thresholds,
+        calibration=trained.calibration,
+        crop=crop,
+        emotion_mapper=None if keep_emotion or not trained.aus else emotion_mapper,
+        about=about,
+        precision={"name": precision, **measured},
+        card=card,
+    )
+
+
+def _function(trained: Any, precision: Precision, *, keep_emotion: bool) -> Callable[..., Any]:
+    """(stored weights, uint8 clips) -> outputs of a bundle, computed in that precision."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxfacs import models
+    from jaxfacs.convert import precision as precisions
+    from jaxfacs.convert.export import nested
+
+    config = trained.experiment.model
+    scaling = models.normalisation(config.normalisation, model=config.name)
+    dtype = "bfloat16" if precision == "bfloat16" else "float32"
+    graphdef = network_form(trained, dtype=dtype)
 
     def function(weights: dict[str, jax.Array], frames_BTHWC: jax.Array) -> dict[str, jax.Array]:
-        tree = nested(weights)
+        tree = nested(precisions.restored(weights))
         mean_3, std_3 = (jnp.asarray(v) for v in scaling)
         x_BTHWC = (frames_BTHWC.astype(jnp.float32) - mean_3) / std_3
         raw, _ = models.apply(graphdef, tree["params"], tree.get("stats", {}), x_BTHWC, train=False)
         return _answers(raw, keep_emotion=keep_emotion)
 
-    weights = flat(params=trained.params, stats=trained.stats)
-    data = experiment.data
-    shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
-    probability = jax.eval_shape(function, weights, shape)["probability"]
-    crop = dict(trained.manifest["data"]["crop"])
-    if data.augment.crop < 1:
-        crop["share"] = data.augment.crop
-    input = InputSpec(
-        frames=data.frames,
-        size=data.size,
-        stride=data.stride,
-        fps=_record_fps(experiment, trained.manifest),
-        answers=_answered_frames(data.frames, probability.shape),
-    )
-    # No paths of this machine.
+    return function
+
+
+def _about(trained: Any, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Where a network comes from, without paths of this machine."""
+    import jax
+
+    from jaxfacs import __version__, models
+
+    experiment, data = trained.experiment, trained.experiment.data
+    card = models.card(experiment.model.name)
     public = dataclasses.replace(
         experiment,
         data=dataclasses.replace(
@@ -97,14 +196,14 @@ def export_trained(
         init=dataclasses.replace(experiment.init, source=Path(experiment.init.source).name),
     )
     about = {
-        "model": config.name,
+        "model": experiment.model.name,
         "parameters": int(sum(np.size(w) for n, w in weights.items() if n.startswith("params"))),
         "paper": card.paper,
         "source": card.source,
         "licence": trained.manifest.get("converted", {}).get("licence", card.licence),
         "step": trained.step,
         "validation": trained.metrics,
-        "thresholds": "best F1 on validation" if trained.thresholds else "0.5, not tuned",
+        "thresholds": "tuned on validation" if trained.thresholds else "0.5, not tuned",
         "data": _sources(trained.manifest["data"]),
         "experiment": dataclasses.asdict(public),
         "checkpoint_sha256": trained.manifest["sha256"],
@@ -114,24 +213,16 @@ def export_trained(
     for origin in ("converted", "started_from"):  # whose weights they were, and their licence
         if origin in trained.manifest:
             about[origin] = trained.manifest[origin]
-    return write_bundle(
-        out,
-        function=function,
-        weights=weights,
-        input=input,
-        aus=trained.aus,
-        # bfloat16 has 8 bits: two ways of fusing the same sums differ in the third digit.
-        tolerance=1e-4 if experiment.dtype == "float32" else 3e-2,
-        emotions=trained.emotions if keep_emotion else (),
-        thresholds=trained.thresholds,
-        crop=crop,
-        emotion_mapper=None if keep_emotion or not trained.aus else emotion_mapper,
-        about=about,
-    )
+    return about
 
 
-def network_form(trained: Any) -> Any:
-    """The NNX graph of a trained network, traced without allocating or initialising it."""
+def network_form(trained: Any, *, dtype: str = "") -> Any:
+    """The NNX graph of a trained network, traced without allocating or initialising it.
+
+    Args:
+      trained: as above.
+      dtype: of the computation; "": as in training.
+    """
     import jax
 
     from jaxfacs import models
@@ -144,7 +235,7 @@ def network_form(trained: Any) -> Any:
             trained.experiment.model,
             aus=trained.aus,
             num_emotions=len(trained.emotions),
-            dtype=trained.experiment.dtype,
+            dtype=dtype or trained.experiment.dtype,
             seed=0,
         )
         forms.append(models.split(module)[0])
@@ -184,6 +275,10 @@ def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
         name: jnp.squeeze(value, 1) if value.ndim == 3 and value.shape[1] == 1 else value
         for name, value in answers.items()
     }
+
+
+def _bytes(weights: Mapping[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in weights.values())
 
 
 def _answered_frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
-"""A network as a bundle: traced for any batch size, checked against itself, written."""
+"""A network as a bundle: traced for any batch size and time, checked against itself, written."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,13 @@ def write_bundle(
     input: InputSpec,
     aus: tuple[str, ...],
     tolerance: float = 1e-4,
+    any_time: bool = True,
     **manifest: Any,
 ) -> Path:
-    """Exports `function` for any batch size on CPU, CUDA and TPU, checks it, and writes the bundle.
+    """Exports `function` for CPU, CUDA and TPU, checks it, and writes the bundle.
+
+    It takes any batch size, and clips of any length where the function does; where not, a line on
+    stderr says why, and the manifest's `time` is the length.
 
     Args:
       out: the file.
@@ -39,6 +45,7 @@ def write_bundle(
       weights: flat dict of arrays, the function's first argument.
       input: what it reads, and which frames its answers are about.
       aus: labels of its answers.
+      any_time: whether clips of any length are tried at all.
       tolerance: how far the exported program may be from `function` on random frames.
       **manifest: further arguments of `infer.bundle.write`.
 
@@ -46,23 +53,53 @@ def write_bundle(
       UserError: it cannot be exported, answers in other shapes than `input` and `aus` say, or
         the exported program answers otherwise than the function. Nothing is written then.
     """
-    serialised = serialise(function, weights, input)
-    _check(serialised, function, weights, input, num_aus=len(aus), tolerance=tolerance)
-    return bundle.write(out, function=serialised, weights=weights, input=input, aus=aus, **manifest)
+    serialised, time = serialise(function, weights, input, any_time=any_time)
+    check = partial(_check, export.deserialize(bytearray(serialised)), function, weights)
+    check(input, input.frames, num_aus=len(aus), tolerance=tolerance)
+    if time == bundle.ANY:
+        check(input, input.frames + 1, num_aus=len(aus), tolerance=tolerance)
+    return bundle.write(
+        out, function=serialised, weights=weights, input=input, aus=aus, time=time, **manifest
+    )
 
 
-def serialise(function: Function, weights: Mapping[str, np.ndarray], input: InputSpec) -> bytes:
-    """The StableHLO of `function` with a symbolic batch size, without names of source files."""
-    (batch,) = export.symbolic_shape("b")
-    frames = jax.ShapeDtypeStruct((batch, input.frames, input.size, input.size, 3), jnp.uint8)
-    forms = {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()}
-    with _no_source_locations():
+def serialise(
+    function: Function,
+    weights: Mapping[str, np.ndarray],
+    input: InputSpec,
+    *,
+    any_time: bool = True,
+) -> tuple[bytes, int | str]:
+    """The StableHLO of `function`, without names of source files, and the bundle's `time`.
+
+    Raises UserError if it cannot be traced for any batch size.
+    """
+    reason = ""
+    if any_time:
         try:
-            exported = export.export(jax.jit(function), platforms=PLATFORMS)(forms, frames)
+            return _traced(function, weights, input, "b, t"), bundle.ANY
         except Exception as error:  # what a network can do wrong here has many types
-            raise UserError(
-                f"this network cannot be exported for any batch size: {_first_line(error)}"
-            ) from error
+            reason = _first_line(error)
+    try:
+        serialised = _traced(function, weights, input, f"b, {input.frames}")
+    except Exception as error:
+        raise UserError(
+            f"this network cannot be exported for any batch size: {_first_line(error)}"
+        ) from error
+    if reason:
+        told = f"it answers clips of {input.frames} frames alone, not of any length: {reason}"
+        print(told, file=sys.stderr)
+    return serialised, input.frames
+
+
+def _traced(
+    function: Function, weights: Mapping[str, np.ndarray], input: InputSpec, clips: str
+) -> bytes:
+    shape = (*export.symbolic_shape(clips), input.size, input.size, 3)
+    forms = {name: jax.ShapeDtypeStruct(w.shape, w.dtype) for name, w in weights.items()}
+    frames = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    with _no_source_locations():
+        exported = export.export(jax.jit(function), platforms=PLATFORMS)(forms, frames)
         return bytes(exported.serialize())
 
 
@@ -87,19 +124,20 @@ def nested(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(
-    serialised: bytes,
+    loaded: export.Exported,
     function: Function,
     weights: Mapping[str, np.ndarray],
     input: InputSpec,
+    frames: int,
     *,
     num_aus: int,
     tolerance: float,
 ) -> None:
+    """On clips of so many frames; raises UserError, saying what is wrong."""
     rng = np.random.default_rng(0)
-    shape = (2, input.frames, input.size, input.size, 3)
+    shape = (2, frames, input.size, input.size, 3)
     frames_BTHWC = rng.integers(0, 256, shape, np.uint8)
     expected = jax.jit(function)(dict(weights), frames_BTHWC)
-    loaded = export.deserialize(bytearray(serialised))
     answered = jax.jit(loaded.call)(dict(weights), frames_BTHWC)
     if unknown := set(answered) - set(_OUTPUTS):
         raise UserError(
@@ -109,7 +147,9 @@ def _check(
     columns = {"probability": num_aus, "intensity": num_aus, "valence_arousal": 2}
     for name, count in columns.items():
         expected_shape = (*per_answer, count)
-        if name in answered and answered[name].shape != expected_shape:
+        if frames != input.frames or name not in answered:
+            continue
+        if answered[name].shape != expected_shape:
             raise UserError(
                 f"this network's {name} has shape {answered[name].shape}, expected {expected_shape}"
             )

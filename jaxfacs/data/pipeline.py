@@ -96,6 +96,7 @@ def evaluation_batches(
     process_index: int = 0,
     process_count: int = 1,
     records: Mixture | None = None,
+    most: int = 0,
 ) -> Iterator[Batch]:
     """Yields every window of every clip of a split exactly once, in the order of the records.
 
@@ -104,7 +105,7 @@ def evaluation_batches(
     others have 1, whatever their set), so that shapes never change and every process gets the same
     number of batches. Windows that show something of a damaged record have 0 as well; at the end
     their number is told. Keys as in `train_batches`. `batch_size` is global; 0:
-    `config.batch_size`.
+    `config.batch_size`. `most`: so many windows at most, evenly over the split; 0: all.
     """
     records = records or open_data(config)
     batch_size = batch_size or config.batch_size
@@ -115,6 +116,8 @@ def evaluation_batches(
         for record, length in enumerate(index["length_N"])
         for start in range(0, int(length), config.frames * config.stride)
     ]
+    if 0 < most < len(windows):
+        windows = [windows[i * len(windows) // most] for i in range(most)]
     windows += [(-1, 0)] * (-len(windows) % batch_size)
     rows = _Rows.of(records, config, split, index, training=False)
     dataset = grain.MapDataset.source(windows).map(rows.window)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from jaxfacs.errors import UserError
+from jaxfacs.evaluate.calibration import Curve
 from jaxfacs.infer.files import replacing
 
 FORMAT = 2
@@ -283,20 +284,15 @@ def _checked_threshold(au: str, value: float) -> float:
 
 
 def _checked_calibration(calibration: Mapping[str, Any], aus: Sequence[str]) -> dict[str, Any]:
-    """The same, as lists of numbers, without the AUs that keep their probabilities."""
+    """The same without the AUs that keep their probabilities; ValueError of what is no curve."""
     if unknown := set(calibration) - set(aus):
         raise ValueError(f"there is a calibration of {', '.join(sorted(unknown))}, no AU of these")
     checked = {}
     for au, knots in calibration.items():
         if knots is None:
             continue
-        x_K, y_K = (np.asarray(knots[key], np.float64) for key in ("probability", "calibrated"))
-        if x_K.shape != y_K.shape or x_K.ndim != 1 or len(x_K) < 1:
-            raise ValueError(f"the calibration of AU {au} has {x_K.shape} and {y_K.shape} numbers")
-        inside = all(((v >= 0) & (v <= 1)).all() for v in (x_K, y_K))  # false of NaN
-        if not inside or (np.diff(x_K) <= 0).any() or (np.diff(y_K) < 0).any():
-            raise ValueError(f"the calibration of AU {au} is no rising line from 0…1 to 0…1")
-        checked[au] = {"probability": x_K.tolist(), "calibrated": y_K.tolist()}
+        Curve.from_json(knots)
+        checked[au] = dict(knots)
     return checked
 
 

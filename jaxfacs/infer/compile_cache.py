@@ -27,6 +27,7 @@ Answer = TypeVar("Answer")
 
 MOST_BYTES = 1 << 30  # over all bundles; those used longest ago go first
 DIGESTS = "digests.json"
+_FOLDER = "jax_compilation_cache_dir"
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
@@ -42,7 +43,7 @@ def place(digest: str) -> Path | None:
     cache of their own (JAX_COMPILATION_CACHE_DIR) keeps that one.
     """
     chosen = os.environ.get("JAXFACS_CACHE", "")
-    if chosen == "off" or (not chosen and jax.config.jax_compilation_cache_dir):
+    if chosen == "off" or (not chosen and getattr(jax.config, _FOLDER)):
         return None
     base = chosen or os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
     root = Path(base).expanduser()
@@ -58,15 +59,15 @@ def compiling(action: Callable[[], Answer], folder: Path | None) -> Answer:
     if folder is None or not _ready(folder):
         return action()
     before = {name: getattr(jax.config, name) for name in _SETTINGS}
-    jax_folder = jax.config.jax_compilation_cache_dir
+    jax_folder = getattr(jax.config, _FOLDER)
     compilation_cache.reset_cache()
     try:
-        for name, value in (_SETTINGS | {"jax_compilation_cache_dir": str(folder)}).items():
+        for name, value in (_SETTINGS | {_FOLDER: str(folder)}).items():
             jax.config.update(name, value)
         try:
             answer = action()
         except Exception:  # of the cache, or the action's own, which then comes again
-            jax.config.update("jax_compilation_cache_dir", None)
+            jax.config.update(_FOLDER, None)
             compilation_cache.reset_cache()
             shutil.rmtree(folder, ignore_errors=True)
             return action()
@@ -74,7 +75,7 @@ def compiling(action: Callable[[], Answer], folder: Path | None) -> Answer:
         _bound(folder)
         return answer
     finally:
-        for name, value in (before | {"jax_compilation_cache_dir": jax_folder}).items():
+        for name, value in (before | {_FOLDER: jax_folder}).items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()
 

@@ -56,10 +56,14 @@ def network(bundle: Bundle, device: jax.Device | None = None) -> Network:
       UserError: this version of JAX cannot read it, or it was exported for other kinds of device.
     """
     device = device or jax.devices()[0]
-    exported = _deserialised(bundle, device.platform)
-    abstract = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    exported = _deserialised(bundle)
+    if _PLATFORM_NAMES.get(device.platform, device.platform) not in exported.platforms:
+        raise UserError(
+            f"{bundle.path} was exported for {', '.join(exported.platforms)}, not for "
+            f"{device.platform}; set JAX_PLATFORMS=cpu or export it again"
+        )
     return Network(
-        outputs=frozenset(abstract),
+        outputs=frozenset(_outputs(exported)),
         device=device,
         _call=jax.jit(exported.call),
         _weights=jax.device_put(dict(bundle.weights), device),
@@ -67,17 +71,25 @@ def network(bundle: Bundle, device: jax.Device | None = None) -> Network:
     )
 
 
-def _deserialised(bundle: Bundle, platform: str) -> export.Exported:
+def described(bundle: Bundle) -> tuple[list[str], dict[str, str]]:
+    """The platforms that a bundle's program was exported for, and its outputs with their shapes.
+
+    Raises UserError if this version of JAX cannot read it.
+    """
+    exported = _deserialised(bundle)
+    shapes = {name: f"({', '.join(map(str, o.shape))})" for name, o in _outputs(exported).items()}
+    return list(exported.platforms), shapes
+
+
+def _outputs(exported: export.Exported) -> dict[str, Any]:
+    return jax.tree.unflatten(exported.out_tree, exported.out_avals)
+
+
+def _deserialised(bundle: Bundle) -> export.Exported:
     try:
-        exported = export.deserialize(bytearray(bundle.function))
+        return export.deserialize(bytearray(bundle.function))
     except Exception as error:  # flatbuffers and MLIR raise many types
         raise UserError(
             f"{bundle.path} cannot be run by jax {jax.__version__} "
             f"({type(error).__name__}); update jax, or export the model with this version"
         ) from error
-    if _PLATFORM_NAMES.get(platform, platform) not in exported.platforms:
-        raise UserError(
-            f"{bundle.path} was exported for {', '.join(exported.platforms)}, not for {platform}; "
-            "set JAX_PLATFORMS=cpu or export it again"
-        )
-    return exported
