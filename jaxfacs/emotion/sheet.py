@@ -19,8 +19,9 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.facs import CodeError, parse_label
 
-ROWS = 8192  # of a part
+CELLS = 200_000  # of a part, about: as text they take some 15 MB
 MAX_LINE = 1 << 20  # characters; py-feat's widest row has some 2,300 columns, 50 kB
+Cells = Sequence[str] | np.ndarray
 UNKNOWN_WORDS = frozenset(("", "nan", "na", "none", "null"))
 PY_FEAT_MARK = "FaceScore"  # a column that py-feat's tables have and no others
 _SUFFIXES = {"probability": ("_p", "_probability"), "intensity": ("_r", "_intensity")}
@@ -39,7 +40,7 @@ class Part:
 
     path: Path
     first: int
-    columns: dict[str, list[str] | np.ndarray]
+    columns: dict[str, Cells]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -117,13 +118,12 @@ def header(path: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name and not name.startswith("__index_level_"))
 
 
-def parts(path: Path, names: Collection[str] | None = None, *, rows: int = ROWS) -> Iterator[Part]:
-    """The rows of a file in order, `rows` at a time; no part is empty.
+def parts(path: Path, names: Collection[str] | None = None) -> Iterator[Part]:
+    """The rows of a file in order, some hundreds to thousands at a time; no part is empty.
 
     Args:
       path: the file.
       names: the columns to keep; None: all of them.
-      rows: rows of a part; the last has what is left.
 
     Raises:
       UserError: as `header`, and with the line for a row that has not as many cells as the header.
@@ -132,7 +132,7 @@ def parts(path: Path, names: Collection[str] | None = None, *, rows: int = ROWS)
     keep = [name for name in known if names is None or name in names]
     read = {"csv": _csv_parts, "json": _json_parts, "parquet": _parquet_parts}[_kind(path)]
     with _explained(path):
-        yield from read(path, keep, rows)
+        yield from read(path, keep, 1 + CELLS // len(known))
 
 
 def au_columns(
@@ -231,7 +231,15 @@ def _csv_parts(path: Path, keep: Sequence[str], rows: int) -> Iterator[Part]:
                 f"{path}, {_line(path, first + wrong)}: {len(block[wrong])} fields, not "
                 f"{len(names)}; the file is damaged or cut off there"
             )
-        yield Part(path, first, {name: [row[n] for row in block] for name, n in place.items()})
+        columns = list(zip(*block, strict=True)) if 2 * len(place) > len(names) else None
+        yield Part(
+            path,
+            first,
+            {
+                name: [row[n] for row in block] if columns is None else columns[n]
+                for name, n in place.items()
+            },
+        )
         first += len(block)
 
 
@@ -269,7 +277,7 @@ def _json_parts(path: Path, keep: Sequence[str], rows: int) -> Iterator[Part]:
         first += len(block)
 
 
-def _cells(values: list[Any]) -> list[str] | np.ndarray:
+def _cells(values: list[Any]) -> Cells:
     if all(value is None or isinstance(value, float | int) for value in values):
         return np.array([np.nan if value is None else value for value in values], np.float64)
     return ["" if value is None else str(value) for value in values]
@@ -305,7 +313,7 @@ def _parquet_header(path: Path) -> list[str]:
 def _parquet_parts(path: Path, keep: Sequence[str], rows: int) -> Iterator[Part]:
     import pyarrow as pa
 
-    def cells(column: Any) -> list[str] | np.ndarray:
+    def cells(column: Any) -> Cells:
         kind = column.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
             column = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column

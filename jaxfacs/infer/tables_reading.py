@@ -159,29 +159,29 @@ def read(path: str | Path, *, columns: Collection[str] | None = ()) -> Table:
         with the line; Parquet without pyarrow.
     """
     path = Path(path)
-    parts = [table.columns for table in _tables(path, columns, sheet.ROWS)]
-    kind, names = _kind(path), _kept(path, columns)
-    if not parts:
-        return Table(kind, {n: np.empty(0, object if n in _TEXTS else float) for n in names})
-    return Table(kind, {name: np.concatenate([part[name] for part in parts]) for name in names})
+    parts = list(_tables(path, columns))
+    if parts:
+        return _joined(parts)
+    names = _kept(path, columns)
+    return Table(_kind(path), {n: np.empty(0, object if n in _TEXTS else float) for n in names})
 
 
 def chunks(
     path: str | Path, *, rows: int = CHUNK_ROWS, columns: Collection[str] | None = ()
 ) -> Iterator[Table]:
     """The same in parts of about `rows` rows, in constant memory; no frame is cut in two."""
-    left: Table | None = None
-    for table in _tables(Path(path), columns, rows):
-        if left is not None:
-            table = _joined(left, table)
-        inputs, frame_N = table.inputs_N, table.frame_N
-        other = np.flatnonzero((frame_N != frame_N[-1]) | (inputs != inputs[-1]))
-        cut = 0 if other.size == 0 else int(other[-1]) + 1
-        if cut:
-            yield table.take(slice(0, cut))
-        left = table.take(slice(cut, None))
-    if left is not None:
-        yield left
+    waiting: list[Table] = []
+    for part in _tables(Path(path), columns):
+        waiting.append(part)
+        if sum(map(len, waiting)) <= rows:
+            continue
+        whole, start = _joined(waiting), 0
+        for cut in _cuts(whole, rows):
+            yield whole.take(slice(start, cut))
+            start = cut
+        waiting = [whole.take(slice(start, None))]
+    if waiting:
+        yield _joined(waiting)
 
 
 def read_frame(path: str | Path) -> Any:
@@ -269,20 +269,19 @@ def _kept(path: Path, columns: Collection[str] | None) -> list[str]:
         raise UserError(f"{path} has no column {missing!r}; its columns: {', '.join(header[:20])}")
     known = {*LEADING, *BOX, *RECT, *AFFECT, *_TEXTS, *_TIMES, "face", sheet.PY_FEAT_MARK}
     known |= {n for of in _au_columns(header, _kind(path)).values() for n in of.values()}
-    return [
-        name
-        for name in header
-        if columns is None or name in columns or name in known or canonical(name) in NAMED_EMOTIONS
-    ]
+    known |= {*_emotion_columns(header)}
+    return [name for name in header if columns is None or name in columns or name in known]
 
 
-def _tables(path: Path, columns: Collection[str] | None, rows: int) -> Iterator[Table]:
+def _tables(path: Path, columns: Collection[str] | None) -> Iterator[Table]:
     kind, names = _kind(path), _kept(path, columns)
-    known = {*_kept(path, ())}
-    texts: set[str] | None = None
-    for part in sheet.parts(path, names, rows=rows):
-        if texts is None:
-            texts = {n for n in names if n in _TEXTS or (n not in known and _is_text(part, n))}
+    # Of a column of another name, the first cells that are not empty tell what it holds.
+    unsure = {*names} - {*_kept(path, ())}
+    texts = {*_TEXTS}
+    for part in sheet.parts(path, names):
+        told = {name for name in unsure if any(part.texts(name))}
+        texts |= {name for name in told if _is_text(part, name)}
+        unsure -= told
         yield Table(kind, {name: _values(part, name, texts) for name in names})
 
 
@@ -300,11 +299,33 @@ def _values(part: sheet.Part, name: str, texts: Collection[str]) -> np.ndarray:
     return part.seconds(name) if name in _TIMES else part.numbers(name)
 
 
-def _joined(first: Table, second: Table) -> Table:
+def _joined(parts: Sequence[Table]) -> Table:
+    names = parts[0].columns
     return Table(
-        first.kind,
-        {n: np.concatenate([first.columns[n], second.columns[n]]) for n in first.columns},
+        parts[0].kind, {n: _whole_column([part.columns[n] for part in parts]) for n in names}
     )
+
+
+def _whole_column(values: Sequence[np.ndarray]) -> np.ndarray:
+    if any(part.dtype == object for part in values):  # empty cells before the first text
+        values = [v if v.dtype == object else np.full(len(v), "", object) for v in values]
+    return np.concatenate(values)
+
+
+def _cuts(table: Table, rows: int) -> list[int]:
+    """Row numbers that part a table into about `rows` rows each, none within a frame."""
+    inputs, frame_N = table.inputs_N, table.frame_N
+    starts = 1 + np.flatnonzero((frame_N[1:] != frame_N[:-1]) | (inputs[1:] != inputs[:-1]))
+    cuts, last = [], 0
+    while len(table) - last > rows:
+        n = int(np.searchsorted(starts, last + rows, side="right")) - 1
+        if n < 0 or starts[n] <= last:
+            n += 1  # a frame of more than `rows` faces
+        if n == len(starts):
+            break
+        last = int(starts[n])
+        cuts.append(last)
+    return cuts
 
 
 def _person(text: str) -> int:
