@@ -54,7 +54,12 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> Guard:
             HTTPException: _http_error,
             TooMany: lambda request, error: _error(429, str(error)),
             BadMessage: lambda request, error: _error(400, str(error)),
-            uploads.Refused: lambda request, error: _error(error.status, str(error)),
+            uploads.Refused: lambda request, error: _error(
+                getattr(error, "status", 400), str(error)
+            ),
+            Exception: lambda request, error: _error(
+                500, "the server failed at this; its log says why"
+            ),
         },
     )
     app.router.redirect_slashes = False

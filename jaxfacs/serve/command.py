@@ -5,14 +5,12 @@ import importlib.util
 import ipaddress
 import os
 import socket
-import sys
 from pathlib import Path
 
 from jaxfacs.errors import UserError
 from jaxfacs.serve.limits import Limits
 
 _PARTS = ("starlette", "uvicorn", "websockets")
-_STOP_S = 10  # for requests under way when the server is asked to stop
 
 
 def serve(
@@ -85,7 +83,6 @@ def serve(
         batch=batch,
         workers=workers,
         limits=limits,
-        stop_s=_STOP_S,
     )
     return 0
 
@@ -152,8 +149,3 @@ def _listener(host: str, port: int) -> socket.socket:
             "--port"
         ) from error
     return listener
-
-
-def say(text: str) -> None:
-    """For the person who started the server."""
-    print(text, file=sys.stdout, flush=True)

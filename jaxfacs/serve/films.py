@@ -243,11 +243,13 @@ class _Packed:
 
     def finish(self, head: dict) -> bytes:
         self._write("]," + json.dumps(head, separators=(",", ":"))[1:])
-        self._parts.append(self._packer.flush())
+        self._keep(self._packer.flush())
         return b"".join(self._parts)
 
     def _write(self, text: str) -> None:
-        part = self._packer.compress(text.encode())
+        self._keep(self._packer.compress(text.encode()))
+
+    def _keep(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._most:
             raise UserError(

@@ -64,12 +64,9 @@ class Guard:
                 await _answer(sending, 204, "")
             else:
                 await self._app(scope, receive, sending)
-        except Exception as error:
-            if status:
-                raise
+        except Exception as error:  # a bug of ours ends this request, not the server
             event("request.failed", route=route, error=type(error).__name__)
             traceback.print_exc()
-            await _answer(sending, 500, "the server failed at this; its log says why")
         finally:
             seconds = time.perf_counter() - start
             method = scope["method"] if scope["method"] in _METHODS else "other"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import cv2
 import uvicorn
+from starlette.types import ASGIApp
 
 from jaxfacs.infer.predictor import load
 from jaxfacs.serve.app import create_app
@@ -19,6 +20,7 @@ from jaxfacs.serve.protocol import protocol
 from jaxfacs.serve.service import Settings
 
 _NAMES = ("localhost", "127.0.0.1", "::1")
+_STOP_S = 10  # for requests under way when the server is asked to stop
 _HEAD_BYTES = 16 << 10  # of a request's head
 
 
@@ -35,7 +37,6 @@ def run(
     batch: int | None,
     workers: int | None,
     limits: Limits,
-    stop_s: int,
 ) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
@@ -50,7 +51,21 @@ def run(
         hosts = frozenset((*_NAMES, host, *(urlsplit(o).hostname or "" for o in origins)))
     settings = Settings(tokens, origins, hosts, limits, keep, workers)
     app = create_app(predictor, settings)
-    config = uvicorn.Config(
+    _log_errors_in_a_line()
+    event("compiling", model=model.name, temporary=tempfile.gettempdir())
+    server = _Server(configured(app, limits, behind_proxy=behind_proxy))
+    name, port = listener.getsockname()[:2]
+    server.address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    with contextlib.suppress(KeyboardInterrupt):  # raised again after the server has stopped
+        server.run(sockets=[listener])
+    event("stopped")
+
+
+def configured(
+    app: ASGIApp, limits: Limits, *, behind_proxy: bool = False, stop_s: int = _STOP_S
+) -> uvicorn.Config:
+    """How connections are held: bounded in number, in time and in size, before they reach us."""
+    return uvicorn.Config(
         app,
         http=protocol(limits.header_s),
         ws="websockets-sansio" if _has_sansio() else "websockets",
@@ -67,14 +82,6 @@ def run(
         timeout_graceful_shutdown=stop_s,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
-    _log_errors_in_a_line()
-    event("compiling", model=model.name, temporary=tempfile.gettempdir())
-    server = _Server(config)
-    name, port = listener.getsockname()[:2]
-    server.address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
-    with contextlib.suppress(KeyboardInterrupt):  # raised again after the server has stopped
-        server.run(sockets=[listener])
-    event("stopped")
 
 
 class _Server(uvicorn.Server):

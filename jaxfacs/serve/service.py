@@ -80,8 +80,8 @@ class Service:
 
     def close(self) -> None:
         self.ready = False
-        self.batcher.stop()
         self.jobs.stop()
+        self.batcher.stop()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.workplace.close()
 

@@ -1,6 +1,7 @@
 """Taking a film from a client onto the disk: bounded in size, in time and in number."""
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -38,16 +39,16 @@ async def receive(request: Request, service: Service) -> Path:
     client, limits = request.scope["client_name"], service.limits
     with service.shares.holding("uploads", client, most=limits.uploads):
         service.jobs.check_room(client)
-        folder = service.workplace.new()
+        folder, body = service.workplace.new(), request.stream().__aiter__()
         try:
             _refuse_by_head(request, service)
             film = folder / _NAME
-            size, suffix = await _write(request, film, limits)
+            size, suffix = await _write(body, film, limits)
             film = film.rename(film.with_suffix(suffix))
         except Refused as error:
             service.workplace.remove(folder)
             event("upload.refused", client=client, status=error.status, error=str(error))
-            await _drain(request)
+            await _drain(body)
             raise
         except BaseException as error:
             service.workplace.remove(folder)
@@ -81,11 +82,11 @@ def _refuse_by_head(request: Request, service: Service) -> None:
         )
 
 
-async def _write(request: Request, path: Path, limits: Limits) -> tuple[int, str]:
+async def _write(body: AsyncIterator[bytes], path: Path, limits: Limits) -> tuple[int, str]:
     """Returns the bytes written, and the suffix that suits them."""
     size, head, part = 0, b"", bytearray()
     with path.open("wb") as file:
-        async for chunk in _chunks(request, limits):
+        async for chunk in _chunks(body, limits):
             size += len(chunk)
             if size > limits.upload_bytes:
                 raise _too_large(limits)
@@ -111,13 +112,12 @@ async def _to_disk(file, part: bytearray) -> None:
         raise Refused(507, f"the server cannot keep the film ({error.strerror})") from error
 
 
-async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+async def _chunks(body: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[bytes]:
     """The body, chunk by chunk, as long as it comes fast enough."""
     start, size = time.monotonic(), 0
-    stream = request.stream().__aiter__()
     while True:
         try:
-            chunk = await asyncio.wait_for(anext(stream), limits.upload_stall_s)
+            chunk = await asyncio.wait_for(anext(body), limits.upload_stall_s)
         except StopAsyncIteration:
             return
         except TimeoutError:
@@ -135,17 +135,15 @@ async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _drain(request: Request) -> None:
+async def _drain(body: AsyncIterator[bytes]) -> None:
     """Reads a little of what is still coming: else the client may never see the answer."""
-    end, left = time.monotonic() + _DRAIN_S, _DRAIN_BYTES
-    try:
-        while left > 0 and not await request.is_disconnected():
-            message = await asyncio.wait_for(request.receive(), end - time.monotonic())
-            if message["type"] != "http.request" or not message.get("more_body"):
-                return
-            left -= len(message.get("body", b""))
-    except (TimeoutError, ClientDisconnect, RuntimeError):
-        return
+    left = _DRAIN_BYTES
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DRAIN_S):
+            async for chunk in body:
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 def _suffix(head: bytes) -> str:
