@@ -1,25 +1,34 @@
 """The Python face of prediction: `jaxfacs.load(path)` and what it returns."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxfacs.emotion.person import Person
 from jaxfacs.errors import UserError
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import follower
 from jaxfacs.infer import bundle as bundles
-from jaxfacs.infer import compiled
+from jaxfacs.infer import compiled, engine
 from jaxfacs.infer import source as sources
-from jaxfacs.infer.answers import Answers, Reading
+from jaxfacs.infer.answers import Answers, AnswerSettings, Reading
+from jaxfacs.infer.baseline import given_rest
+from jaxfacs.infer.batches import Batches, Outputs, Submit
 from jaxfacs.infer.bundle import Bundle
 from jaxfacs.infer.crop_spec import CropSpec
+from jaxfacs.infer.live import Live
 from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.stream import Stream
 
 _CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
+DETECT_EVERY = 8  # frames: how late one who joins others may be noticed
+
+Follow = Callable[[np.ndarray], list[tuple[int, detect.Face]]]
 
 
 def load(path: str | Path, *, detector: str | None = None, batch: int | None = None) -> "Predictor":
@@ -50,38 +59,33 @@ class Predictor:
         cut.
       batch: clips that the network reads at once.
       bundle: what was loaded, with its origin in `bundle.manifest`.
+      reading: what turns the network's numbers into answers.
+      detector_name: "haar", or the path of a YuNet .onnx file.
     """
 
     def __init__(self, bundle: Bundle, *, detector: str | None = None, batch: int | None = None):
         self.bundle = bundle
         self.aus = bundle.aus
-        self._detector_name = detector or _trained_detector(bundle)
-        self._detector = detect.create(self._detector_name)
+        self.detector_name = detector or _trained_detector(bundle)
+        self._detector = detect.create(self.detector_name)
+        self._spare: list[detect.Detector] = []
         self.crop = _crop_spec(bundle, self._detector)
         self._network = compiled.network(bundle)
         outputs, platform = self._network.outputs, self._network.device.platform
         self.batch = batch or (_CPU_BATCH if platform == "cpu" else _ACCELERATOR_BATCH)
-        mapper_emotions, mapper = _emotion_mapper(bundle)
-        own = "emotion" in outputs
-        self.valence_arousal = "valence_arousal" in outputs
-        self.emotions = bundle.emotions if own else mapper_emotions
-        self._reading = Reading(
-            threshold_A=bundle.thresholds_A,
-            has_intensity="intensity" in outputs,
-            num_emotions=len(bundle.emotions) if own else 0,
-            emotions=mapper,
-            has_affect=self.valence_arousal,
-        )
+        self.reading = Reading.of(bundle, outputs)
+        self.emotions = self.reading.emotion_names
+        self.valence_arousal = self.reading.has_affect
 
     @property
     def settings(self) -> dict[str, Any]:
         """What shapes the answers besides the network: JSON-able, for a result's origin."""
         return {
-            "detector": self._detector_name,
+            "detector": self.detector_name,
             "margin": self.crop.steps.margin,
             "faces": self.bundle.crop.get("steps", []),
             "thresholds": dict(zip(self.aus, self.bundle.thresholds_A.tolist(), strict=True)),
-            "emotions_from": "network" if self._reading.num_emotions else "action units",
+            "emotions_from": "network" if self.reading.own_emotions else "action units",
         }
 
     def run(self, clips_BTHWC: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,9 +132,79 @@ class Predictor:
         for found in sources.find([str(path)]):
             yield from self.read(found, hop=hop)
 
-    def read(self, source: sources.Source, *, hop: int | None = None) -> Iterator[FrameResult]:
-        """Reads one source; `source.warnings` says afterwards what was wrong with it."""
-        return self.results(source.frames(), fps=source.fps, still=source.still, hop=hop)
+    def read(self, source: sources.Source, **options: Any) -> Iterator[FrameResult]:
+        """Reads one source; `source.warnings` says afterwards what was wrong with it.
+
+        `options` are those of `read_many`.
+        """
+        for _, result in self.read_many([source], **options):
+            yield result
+
+    def read_many(
+        self,
+        sources: Sequence[sources.Source],
+        *,
+        at_once: int | None = None,
+        on_error: Callable[[int, Exception], None] | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[int, FrameResult]]:
+        """Reads several sources at a time, whose clips fill batches together.
+
+        Yields (index of the source, its next result): the results of each source in the order of
+        its frames, the sources in any order. The numbers are those of each source read alone.
+
+        Args:
+          sources: of `infer.source.find`.
+          at_once: sources whose frames are read at the same time (default: one for each core,
+            2 to 4).
+          on_error: told the index and error of a source that fails, and the others go on; None:
+            the first error is raised.
+          options: hop, detect_every and settings, see `stream`.
+
+        Raises:
+          UserError: an option that makes no sense; a source that fails, if `on_error` is None.
+        """
+        options = {"rest": self.rest(options.get("settings")), **options}
+        batches = self.batches(sources)
+        films = (self.film(i, s, batches, **options) for i, s in enumerate(sources))
+        with closing(engine.read(films, batches, at_once=at_once or films_at_once())) as events:
+            for event in events:
+                if isinstance(event, engine.Result):
+                    yield event.film.index, event.result
+                elif isinstance(event, engine.Done) and event.error is not None:
+                    if on_error is None:
+                        raise event.error
+                    on_error(event.film.index, event.error)
+
+    def batches(self, sources: Sequence[sources.Source]) -> Batches:
+        """What the streams of these sources share."""
+        # A picture alone is not worth a batch. Else the network is always asked for a full one:
+        # that the last bit of an answer does not depend on who else was in it.
+        alone = len(sources) == 1 and sources[0].still and sources[0].total == 1
+        submit = self._submit if alone else partial(self._submit, full=True)
+        return Batches(submit, self.reading.pack, size=self.batch)
+
+    def film(
+        self,
+        index: int,
+        source: sources.Source,
+        batches: Batches,
+        *,
+        state: Mapping[str, Any] | None = None,
+        mark_every: int = 0,
+        **options: Any,
+    ) -> engine.Film:
+        """One of several sources for `engine.read`; `options` as for `stream`."""
+        # OpenCV's detectors keep what they work on in themselves: each thread needs its own.
+        detector = self._spare.pop() if self._spare else detect.create(self.detector_name)
+        return engine.Film(
+            index=index,
+            source=source,
+            stream=self._stream(batches, detector, fps=source.fps, still=source.still, **options),
+            state=state,
+            mark_every=mark_every,
+            released=lambda: self._spare.append(detector),
+        )
 
     def stream(
         self,
@@ -138,9 +212,12 @@ class Predictor:
         fps: float | None = None,
         still: bool = False,
         hop: int | None = None,
-        follow: Callable[[np.ndarray], list[tuple[int, detect.Face]]] | None = None,
+        detect_every: int = DETECT_EVERY,
+        follow: Follow | None = None,
+        submit: Submit | None = None,
+        settings: AnswerSettings | None = None,
     ) -> Stream:
-        """A `Stream` to push frames into, for cameras and servers.
+        """A `Stream` to push frames into.
 
         Args:
           fps: of the frames; None: taken as the network's own.
@@ -149,22 +226,87 @@ class Predictor:
             (default: a quarter of a clip; 1 asks it for every frame, at `hop` times the cost), or
             between two windows of a per-frame network (default: half a clip, so that every frame
             is answered from the middle of a window).
+          detect_every: frames between two searches of the whole frame; between them each face is
+            looked for near its last place.
           follow: frame -> its faces with ids, instead of this predictor's own detector and tracker.
+          submit: clips_BTHWC -> a function that waits for their outputs, instead of this
+            predictor's own network, where others use that too.
+          settings: how answers are made of the network's numbers; None: as they are.
         """
+        batches = Batches(submit or self._submit, self.reading.pack, size=self.batch)
+        return self._stream(
+            batches,
+            self._detector,
+            fps=fps,
+            still=still,
+            hop=hop,
+            detect_every=detect_every,
+            follow=follow,
+            settings=settings,
+            rest=self.rest(settings),
+        )
+
+    def live(
+        self,
+        *,
+        fps: float | None = None,
+        settings: AnswerSettings | None = None,
+        follow: Follow | None = None,
+    ) -> Live:
+        """A `Live` for one camera or client: every frame is answered at once, from the past alone.
+
+        Args:
+          fps: of the frames; None: their times are gone by.
+          settings: how answers are made; None: causal, else as they are.
+          follow: as in `stream`; needed where several threads look at frames.
+        """
+        settings = settings or AnswerSettings(causal=True)
+        return Live(
+            follow=follow or follower(self._detector, search_every=DETECT_EVERY),
+            crop=self.crop,
+            reading=self.reading,
+            answers=Answers(self.reading, settings, fps=fps, rest=self.rest(settings)),
+            spec=self.bundle.input,
+            fps=fps,
+        )
+
+    def rest(self, settings: AnswerSettings | None) -> Person | None:
+        """The resting face that these settings name: of a profile, or read out of a picture."""
+        return None if settings is None else given_rest(settings.baseline, self)
+
+    def _stream(
+        self,
+        batches: Batches,
+        detector: detect.Detector,
+        *,
+        fps: float | None,
+        still: bool,
+        hop: int | None = None,
+        detect_every: int = DETECT_EVERY,
+        follow: Follow | None = None,
+        settings: AnswerSettings | None = None,
+        rest: Person | None = None,
+    ) -> Stream:
         spec = self.bundle.input
         if hop is not None and not 1 <= hop <= spec.frames:
             raise UserError(f"hop is {hop}; give 1 to {spec.frames}, the frames of a clip")
+        if detect_every < 1:
+            raise UserError(f"detect-every is {detect_every}; give 1 (every frame) or more")
+        if follow is None:
+            follow = (
+                partial(_alone, detector)
+                if still
+                else follower(detector, search_every=detect_every)
+            )
         default_hop = max(1, spec.frames // (2 if spec.per_frame else 4))
         return Stream(
-            submit=self._submit,
-            follow=follow or self._follow(still=still),
+            batches=batches,
+            follow=follow,
             crop=self.crop,
-            reading=self._reading,
-            answers=Answers(self._reading),
+            answers=Answers(self.reading, settings or AnswerSettings(), fps=fps, rest=rest),
             spec=spec,
             step=_step(spec, fps),
             hop=hop or default_hop,
-            batch=self.batch,
             still=still,
         )
 
@@ -182,17 +324,19 @@ class Predictor:
             yield from stream.push(frame_HWC, timestamp, number)
         yield from stream.finish()
 
-    def _follow(self, *, still: bool) -> Callable[[np.ndarray], list[tuple[int, detect.Face]]]:
-        return partial(_alone, self._detector) if still else follower(self._detector)
-
-    def _submit(self, clips_BTHWC: np.ndarray) -> Callable[[], Mapping[str, np.ndarray]]:
+    def _submit(self, clips_BTHWC: np.ndarray, *, full: bool = False) -> Callable[[], Outputs]:
         """Starts the network. Only two batch sizes are ever compiled: 1 and the full one."""
         count = len(clips_BTHWC)
-        if 1 < count < self.batch:
+        if count < self.batch and (full or count > 1):
             filler = np.zeros((self.batch - count, *clips_BTHWC.shape[1:]), np.uint8)
             clips_BTHWC = np.concatenate([clips_BTHWC, filler])
         outputs = self._network(clips_BTHWC)
         return lambda: {name: np.asarray(value)[:count] for name, value in outputs.items()}
+
+
+def films_at_once() -> int:
+    """Sources to read at the same time where nobody said how many."""
+    return min(4, max(2, os.cpu_count() or 2))
 
 
 def _alone(detector: detect.Detector, frame_HWC: np.ndarray) -> list[tuple[int, detect.Face]]:
@@ -223,20 +367,3 @@ def _crop_spec(bundle: Bundle, detector: detect.Detector) -> CropSpec:
             "finds no eyes and mouth; give the path of a YuNet .onnx file as the detector"
         )
     return spec
-
-
-def _emotion_mapper(
-    bundle: Bundle,
-) -> tuple[tuple[str, ...], Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """The names of the mapper's emotions, and (probability, intensity), N×A each, -> N×E."""
-    if bundle.emotion_mapper is None:
-        return (), lambda probability, intensity: np.zeros((len(probability), 0))
-    from jaxfacs import emotion
-
-    mapper = emotion.from_json(bundle.emotion_mapper)
-
-    def scores(probability_NA: np.ndarray, intensity_NA: np.ndarray) -> np.ndarray:
-        reading = mapper.apply(bundle.aus, probability_NA, intensity_TA=intensity_NA)
-        return reading.probability_TE
-
-    return mapper.emotions, scores

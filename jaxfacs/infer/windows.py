@@ -5,12 +5,15 @@ clips as soon as they are complete, and forgets what no later clip needs.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from jaxfacs.infer.bundle import InputSpec
+
+_COUNTERS = ("first", "length", "next", "asked", "closed")  # of a run, by name in its state
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,31 @@ class Run:
             return values + share * (later - values)
         complete = self._closed and self._asked >= self._length and not self._unanswered
         return values if complete else None
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and JSON values from which `restore` goes on; when no clip waits for its answer.
+
+        Raises:
+          ValueError: a clip does.
+        """
+        if self._unanswered:
+            raise ValueError(f"{self._unanswered} clips of this run have no answer yet")
+        return {
+            **{name: getattr(self, f"_{name}") for name in _COUNTERS},
+            "crops_NHWC": np.stack(self._crops) if self._crops else np.zeros((0, 0, 0, 3), "u1"),
+            "places_N": np.array([place for place, _ in self._points], np.int64),
+            "values_NV": np.stack([v for _, v in self._points]) if self._points else np.zeros(0),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        for name in _COUNTERS:
+            setattr(self, f"_{name}", state[name])
+        self._crops = deque(np.array(crop) for crop in state["crops_NHWC"])
+        self._points = deque(
+            (int(place), np.array(values))
+            for place, values in zip(state["places_N"], state["values_NV"], strict=True)
+        )
 
     def _centre_clips(self) -> Iterator[Clip]:
         spec, step = self._spec, self._step

@@ -1,5 +1,6 @@
 """Prediction: every frame a result, in order, whatever the batches."""
 
+import gc
 import subprocess
 import sys
 import tracemalloc
@@ -112,10 +113,11 @@ def test_memory_does_not_grow_with_the_film(predictors):
     for i in range(1000):
         for _ in stream.push(np.full((90, 90, 3), i % 256, np.uint8), i / 25):
             pass
-        if i in (300, 999):
+        if i in (300, 988):  # both as far from a full batch
+            gc.collect()  # JAX leaves rings of small objects: not a leak, and as large as the slack
             peaks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 100_000  # 700 frames more would be 17 MB
+    assert peaks[1] < peaks[0] + 50_000  # 688 frames more would be 17 MB, their crops 500 kB
 
 
 def test_nobody_waits_for_ever_when_the_face_is_gone(bundles, frames):
