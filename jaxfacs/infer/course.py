@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,8 @@ class Values:
     def of(cls, aus: Sequence[str], emotions: Sequence[str]) -> "Values":
         """The layout for these labels."""
         ends = np.cumsum([len(aus), len(aus), len(aus), len(emotions), 2, 4]).tolist()
-        slices = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
-        return cls(tuple(aus), tuple(emotions), *slices, ends[-1])
+        p, r, c, emotion, affect, box = map(slice, [0, *ends[:-1]], ends)
+        return cls(tuple(aus), tuple(emotions), p, r, c, emotion, affect, box, ends[-1])
 
 
 @dataclass(frozen=True)
@@ -343,7 +344,7 @@ class _Segments:
             cuts = np.flatnonzero(turn_NA[:, a] | apart_N).tolist()
             if cuts[:1] != [0]:
                 self._go_on(a, level_NA[: (cuts or [None])[0], a], at_N)
-            for first, after in zip(cuts, [*cuts[1:], len(at_N)], strict=True):
+            for first, after in pairwise([*cuts, len(at_N)]):
                 apart = bool(apart_N[first])
                 before = int(at_N[first - 1]) if first else self._last
                 self._close(a, before, ends=not apart and bool(absent_NA[first, a]))
@@ -371,8 +372,15 @@ class _Segments:
         if run is None:
             return
         axis_N, after = self.axis_N, min(last + 1, len(self.axis_N) - 1)
-        times = (float(axis_N[n]) for n in (run.onset, run.apex, after if ends else last))
-        found = Segment(self.aus[a], *times, max(run.level, 0.0), run.begins, ends)
+        found = Segment(
+            self.aus[a],
+            float(axis_N[run.onset]),
+            float(axis_N[run.apex]),
+            float(axis_N[after if ends else last]),
+            max(run.level, 0.0),
+            run.begins,
+            ends,
+        )
         self.count += 1
         weight = (last + 1 - run.onset) * max(run.level, 0.1)
         heapq.heappush(self._kept, (weight, self.count, found))

@@ -41,3 +41,9 @@ def mapper(origin: Mapping[str, Any]) -> dict[str, Any] | None:
     """The emotion mapper as JSON, where the emotions come from AUs."""
     told = origin.get("emotion_mapper")
     return told if isinstance(told, dict) else None
+
+
+def own_emotions(origin: Mapping[str, Any]) -> bool:
+    """Whether the network names emotions itself."""
+    settings = origin.get("settings")
+    return isinstance(settings, Mapping) and settings.get("emotions_from") == "network"

@@ -177,10 +177,10 @@ def _fitting(start: str, active: list[str], room: int) -> tuple[str, tuple[int, 
     for count in range(len(active), -1, -1):
         names = "+".join(active[:count])
         text = start + names + ("+..." if count < len(active) else "")
-        size = cv2.getTextSize(text, _FONT, 0.45, 1)[0]
-        if size[0] <= room:
+        width, height = cv2.getTextSize(text, _FONT, 0.45, 1)[0]
+        if width <= room:
             break
-    return text, size
+    return text, (width, height)
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

@@ -311,7 +311,7 @@ def _draw_emotions(axes: "Axes", course: Course, lane: int) -> None:
     face, edge_s = course.faces[lane], course.edge_s_B1
     emotions = course.values.emotions
     score_BE = face.mean_BK[:, course.values.emotion]
-    known_B = ~np.isnan(score_BE).any(1)
+    known_B = np.asarray(~np.isnan(score_BE).any(axis=1))
     colours = emotion_colours(emotions)
     _shade(axes, edge_s, ~known_B, (1.0, 1.0))
     for first, last in runs(known_B):
