@@ -16,9 +16,12 @@ try { token = sessionStorage.getItem(TOKEN) ?? ""; } catch { /* storage may be s
 
 export const hasToken = () => token !== "";
 
+/** Keeps a token until the tab is closed; returns the one before. */
 export function setToken(text) {
+  const before = token;
   token = text;
   try { sessionStorage.setItem(TOKEN, text); } catch { /* kept in memory alone */ }
+  return before;
 }
 
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
@@ -60,6 +63,15 @@ export const csv = async (id) => (await ask(`v1/jobs/${encodeURIComponent(id)}/r
 export const exampleFilm = async (path, signal) => (await ask(path, { signal })).blob();
 export const startExample = async (name, options) =>
   (await ask(`v1/examples/${encodeURIComponent(name)}?${new URLSearchParams(options)}`, { method: "POST" })).json();
+
+/** Throws if the server does not take the token: a job that cannot be there is asked for. */
+export async function checkToken() {
+  try {
+    await job("none");
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
 
 /** Cancels a job and has its film forgotten; says nothing where it is gone already. */
 export function forget(id) {

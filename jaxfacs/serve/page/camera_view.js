@@ -82,10 +82,10 @@ export async function openLive({ model, options }, leave) {
         $("neutral").disabled = words !== "live";
       },
       numbers: showNumbers,
-      baseline(set) {
+      baseline(set, { asked }) {
         $("neutral-clear").hidden = !set;
         setText($("neutral"), set ? "Take my neutral face anew" : "This is my neutral face");
-        workspace.announcer.say(set ? "Neutral face taken." : "Neutral face forgotten.", { now: true });
+        if (asked) workspace.announcer.say(set ? "Neutral face taken." : "Neutral face forgotten.", { now: true });
       },
       failed: (text, status) => leave(Object.assign(new Error(text), { status })),
     });

@@ -64,6 +64,7 @@ export class LiveSession {
   #connect() {
     this.ready = false;
     this.flying.clear();
+    this.on.baseline(false, { asked: false }); // a new session knows no neutral face
     this.on.state(WORDS.connecting);
     const size = sentSize(this.video);
     Object.assign(this.canvas, size);
@@ -95,7 +96,7 @@ export class LiveSession {
         this.flying.delete(message.sequence);
         this.#dropped(message.reason);
       },
-      baseline: () => this.on.baseline(message.set),
+      baseline: () => this.on.baseline(message.set, { asked: true }),
       error: () => { this.refused = String(message.error); },
       stopped: () => this.socket.close(),
     };
@@ -123,6 +124,7 @@ export class LiveSession {
     if (this.ended) return;
     for (const _ of this.flying) this.#dropped("connection lost");
     this.flying.clear();
+    if (event.code === 4408 && document.hidden) return this.#sleep();
     if (this.refused || event.code === 4401 || event.code === 1008) {
       return this.fail(this.refused || "The server refused the connection.", event.code);
     }
@@ -132,6 +134,13 @@ export class LiveSession {
     }
     this.on.state(`connection lost; trying again, ${this.failures} of ${TRIES}`);
     this.retry = setTimeout(() => this.#connect(), 250 * 2 ** this.failures);
+  }
+
+  /** The server ended a session in which nothing came, as from a hidden tab: on when it is seen. */
+  #sleep() {
+    this.refused = "";
+    const { signal } = this.gone;
+    document.addEventListener("visibilitychange", () => this.#connect(), { once: true, signal });
   }
 
   /** Asks for every picture of the camera, and sends those that there is room for. */

@@ -17,7 +17,7 @@ const VIEWS = ["start", "record", "busy", "work"];
 function view(name) {
   for (const id of VIEWS) $(id).hidden = id !== name;
   $("again").hidden = name === "start";
-  setText($("again"), "Back to the start");
+  setText($("again"), "Start over");
   $("reread").hidden = name !== "work" || !last;
   // One set of choices: they stand on the first view, and under the results.
   const place = name === "work" && last ? $("reread") : $("start");
@@ -33,7 +33,7 @@ function fail(error) {
   const text = error.message || String(error);
   setText($("error-text"), text);
   $("error").hidden = false;
-  if (error.status === 401 || error.status === 4401) askToken(api.hasToken() ? text : "");
+  if (error.status === 401 || error.status === 4401) askToken(text);
 }
 
 const hush = () => { $("error").hidden = true; };
@@ -190,6 +190,20 @@ function askToken(error = "") {
   $("token-field").focus();
 }
 
+async function takeToken(text) {
+  const before = api.setToken(text);
+  try {
+    await api.checkToken();
+  } catch (error) {
+    api.setToken(before);
+    return askToken(error.message);
+  }
+  $("token-field").value = "";
+  $("token").close();
+  hush();
+  begin();
+}
+
 async function begin() {
   try {
     model = await api.model();
@@ -246,11 +260,7 @@ function listen() {
   on("help-close", "click", () => $("help").close());
   on("token-form", "submit", (event) => {
     event.preventDefault();
-    api.setToken($("token-field").value.trim());
-    $("token-field").value = "";
-    $("token").close();
-    hush();
-    begin();
+    takeToken($("token-field").value.trim());
   });
   window.addEventListener("pagehide", () => { if (job) api.forget(job); });
   takeDrops();

@@ -2,7 +2,7 @@
 
 import { $, capital, clock, el, letter, percent, setText } from "./dom.js";
 import { faceColour } from "./overlay.js";
-import { likeliest, strongest } from "./reading.js";
+import { isClear, likeliest, strongest } from "./reading.js";
 
 /** The choice between several faces; hidden where there is one. */
 export class FaceChoice {
@@ -155,13 +155,16 @@ export class EmotionCard {
       this.root.replaceChildren(el("p", { class: "empty", text: empty }));
       return;
     }
+    const clear = isClear(ranked.map((entry) => entry.share));
     const [first, ...rest] = ranked;
-    const others = rest.filter((entry) => entry.share >= 0.05).slice(0, 3);
+    const others = (clear ? rest : ranked).filter((entry) => entry.share >= 0.05).slice(0, 3);
+    const listed = others.map((entry) => `${entry.name} ${percent(entry.share)}`).join(", ");
     this.root.replaceChildren(...[
       el("p", { class: "emotion-line" },
-        el("span", { class: "emotion-name", text: capital(first.name) }),
-        el("span", { class: "emotion-share", text: percent(first.share) })),
-      others.length ? el("p", { class: "fine", text: `then ${others.map((entry) => `${entry.name} ${percent(entry.share)}`).join(", ")}` }) : null,
+        el("span", { class: clear ? "emotion-name" : "emotion-name unclear", text: clear ? capital(first.name) : "No clear pattern" }),
+        clear ? el("span", { class: "emotion-share", text: percent(first.share) }) : null),
+      listed ? el("p", { class: "fine", text: `${clear ? "then" : "nearest:"} ${listed}` }) : null,
+      why && !clear ? el("p", { class: "fine why-of", text: `What speaks for ${first.name}, and what against:` }) : null,
       why ? reasons(why, this.names) : el("p", { class: "fine", text: "The network names it from the picture itself; there are no Action Units to give as reasons." }),
     ].filter(Boolean));
   }
@@ -188,7 +191,7 @@ export function showTopClip(root, summary, onseek) {
     setText(parts.value, row.intensity.toFixed(1));
     setText(parts.chance, percent(row.share));
     parts.chance.title = "share of the frames in which it is present";
-    parts.value.title = "mean intensity";
+    parts.value.title = "mean intensity where it is present";
     if (onseek) {
       parts.row.append(el("button", {
         type: "button", class: "quiet peak", text: `peak ${clock(row.peakTime)}`,
@@ -202,7 +205,9 @@ export function showTopClip(root, summary, onseek) {
   }));
 }
 
-/** Says aloud what changed: not more often than every three seconds, and nothing twice. */
+const QUIET_MS = 8000;
+
+/** Says aloud what changed: seldom, so that it does not talk over everything, and nothing twice. */
 export class Announcer {
   constructor(root = $("announce")) {
     this.root = root;
@@ -211,7 +216,7 @@ export class Announcer {
   }
   say(text, { now = false } = {}) {
     const time = performance.now();
-    if (text === this.said || (!now && time - this.at < 3000)) return;
+    if (text === this.said || (!now && time - this.at < QUIET_MS)) return;
     this.said = text;
     this.at = time;
     setText(this.root, text);

@@ -11,8 +11,10 @@ export function makeReading(model, results = null) {
     }),
     emotions: results?.emotions ?? model.emotions,
     frames: results?.frames ?? [],
-    duration: results?.duration_s || results?.frames.at(-1)?.timestamp || 0,
+    // The last frame lasts, too.
+    duration: (results?.frames.at(-1)?.timestamp ?? 0) + 1 / (results?.fps || 25),
     fps: results?.fps || 25,
+    warnings: results?.warnings ?? [],
     width: results?.width ?? 0,
     height: results?.height ?? 0,
   };
@@ -58,6 +60,14 @@ export function likeliest(face) {
   return face.emotions.reduce((best, value, i) => (value > face.emotions[best] ? i : best), 0);
 }
 
+const LEAD = 0.05;
+
+/** Whether one emotion is ahead of all others by enough to be named. */
+export function isClear(shares) {
+  const [first, second = 0] = [...shares].sort((a, b) => b - a);
+  return first - second >= LEAD;
+}
+
 /** One face over all frames: how often and how strongly each AU, and each emotion, was seen. */
 export function clipSummary(reading, id) {
   const aus = reading.aus.map((au, index) => ({ au, index, share: 0, intensity: 0, peak: -1, peakTime: 0 }));
@@ -69,7 +79,7 @@ export function clipSummary(reading, id) {
     count += 1;
     for (const row of aus) {
       row.share += face.c[row.index];
-      row.intensity += face.r[row.index];
+      if (face.c[row.index]) row.intensity += face.r[row.index];
       if (face.r[row.index] > row.peak) {
         row.peak = face.r[row.index];
         row.peakTime = frame.timestamp;
@@ -80,14 +90,14 @@ export function clipSummary(reading, id) {
     if (top >= 0) emotions[top].shareTop += 1;
   }
   for (const row of aus) {
+    row.intensity /= row.share || 1; // where it is present
     row.share /= count || 1;
-    row.intensity /= count || 1;
   }
   for (const row of emotions) {
     row.mean /= count || 1;
     row.shareTop /= count || 1;
   }
-  aus.sort((a, b) => b.intensity - a.intensity || b.share - a.share || a.index - b.index);
+  aus.sort((a, b) => b.share * b.intensity - a.share * a.intensity || a.index - b.index);
   emotions.sort((a, b) => b.mean - a.mean || a.index - b.index);
   return { frames: count, aus, emotions };
 }

@@ -1,7 +1,7 @@
 // The course of emotions and AUs over time, on a canvas; a click or the arrow keys seek.
 
 import { capital, clock, el, letter } from "./dom.js";
-import { faceOf, frameAt, likeliest } from "./reading.js";
+import { faceOf, frameAt, isClear, likeliest } from "./reading.js";
 
 const ROW = 20; // px
 const RIBBON = 26;
@@ -36,13 +36,14 @@ function columns(reading, id, count, start, span) {
     const end = Math.min(until, frame.timestamp + Math.max(0.5, 4 / reading.fps));
     const last = Math.min(count - 1, Math.max(first, Math.ceil(((end - start) / span) * count) - 1));
     for (let c = first; c <= last; c += 1) {
-      const cell = (table[c] ??= { r: new Float32Array(aus), c: new Uint8Array(aus), e: new Float32Array(emotions), top: -1 });
+      const cell = (table[c] ??= { r: new Float32Array(aus), c: new Uint8Array(aus), e: new Float32Array(emotions), top: -1, clear: false });
       for (let a = 0; a < aus; a += 1) {
         cell.r[a] = Math.max(cell.r[a], face.r[a]);
         cell.c[a] |= face.c[a];
       }
       for (let e = 0; e < emotions; e += 1) cell.e[e] = Math.max(cell.e[e], face.emotions[e]);
       cell.top = likeliest(face);
+      cell.clear = isClear(face.emotions);
     }
   }
   return table;
@@ -133,7 +134,7 @@ export class Timeline {
   draw() {
     const width = this.root.clientWidth;
     if (!width) return;
-    this.left = width < NARROW ? 44 : 168;
+    this.left = width < NARROW ? 76 : 168;
     this.plot = Math.max(10, width - this.left - 2);
     const look = colours(this.root);
     const table = columns(this.reading, this.face, Math.ceil(this.plot), this.start, this.span);
@@ -148,6 +149,7 @@ export class Timeline {
     this.canvas.style.width = `${width}px`;
     this.canvas.style.height = `${height}px`;
     this.handle.style.height = `${height}px`;
+    Object.assign(this.handle.dataset, { left: this.left, plot: this.plot });
     this.head.style.height = `${bottom}px`;
     const context = this.canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -157,8 +159,7 @@ export class Timeline {
     const narrow = this.left < 100;
     emotions.forEach((e, i) => {
       const name = this.reading.emotions[e];
-      const label = narrow ? capital(name).slice(0, 5) : capital(name);
-      this.#row(context, look, emotionTop + i * ROW, label, "", look.other,
+      this.#row(context, look, emotionTop + i * ROW, capital(name), "", look.other,
         table.map((cell) => cell && [cell.e[e], cell.top === e]));
     });
     this.reading.aus.forEach((au, a) => {
@@ -174,17 +175,22 @@ export class Timeline {
     context.strokeStyle = look.grid;
     context.lineWidth = 1;
     const step = tickStep(this.span, this.plot);
-    const first = Math.ceil(this.start / step) * step;
+    const first = this.onseek ? 0 : this.start + (this.span % step);
     for (let time = first; time <= this.start + this.span + 1e-6; time += step) {
       const x = Math.round(this.left + ((time - this.start) / this.span) * this.plot) + 0.5;
       context.beginPath();
       context.moveTo(x, 0);
       context.lineTo(x, bottom + 4);
       context.stroke();
-      const text = this.onseek ? clock(time, step < 1 ? 1 : 0) : `−${Math.round(this.start + this.span - time)} s`;
+      const text = this.onseek ? clock(time, step < 1 ? 1 : 0) : this.#ago(time);
       const half = context.measureText(text).width / 2;
       context.fillText(text, Math.min(x - half, this.left + this.plot - 2 * half), bottom + 13);
     }
+  }
+
+  #ago(time) {
+    const seconds = Math.round(this.start + this.span - time);
+    return seconds ? `−${seconds} s` : "now";
   }
 
   /** The likeliest emotion of each moment, named where there is room. */
@@ -194,13 +200,15 @@ export class Timeline {
     if (this.left > 100) context.fillText("Reads as", 0, RIBBON / 2);
     let from = 0;
     for (let c = 1; c <= table.length; c += 1) {
-      const top = table[from]?.top ?? -1;
-      if (c < table.length && (table[c]?.top ?? -1) === top) continue;
+      const { top, clear } = table[from] ?? { top: -1 };
+      if (c < table.length && (table[c]?.top ?? -1) === top && table[c]?.clear === clear) continue;
       if (top >= 0) {
         context.fillStyle = look.ribbon[top % look.ribbon.length];
+        context.globalAlpha = clear ? 1 : 0.3;
         context.fillRect(this.left + from, 2, c - from, RIBBON - 4);
+        context.globalAlpha = 1;
         const name = capital(this.reading.emotions[top]);
-        if (context.measureText(name).width + 12 < c - from) {
+        if (clear && context.measureText(name).width + 12 < c - from) {
           context.fillStyle = look.ribbonInk;
           context.fillText(name, this.left + from + 6, RIBBON / 2 + 0.5);
         }
@@ -215,7 +223,7 @@ export class Timeline {
     const high = ROW - 5;
     context.fillStyle = look.ink;
     context.font = "600 12px system-ui, sans-serif";
-    context.fillText(label, 0, top + ROW / 2);
+    context.fillText(label, 0, top + ROW / 2, this.left - 8);
     if (name) {
       context.fillStyle = look.muted;
       context.font = "12px system-ui, sans-serif";
