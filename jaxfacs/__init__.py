@@ -22,6 +22,7 @@ _SUBPACKAGES = frozenset(
         "models",
         "ops",
         "runtime",
+        "serve",
         "synthface",
         "train",
     ]

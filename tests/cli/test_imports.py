@@ -17,7 +17,7 @@ LEVELS = (
     {"synthface", "faces", "ops"},
     {"data", "evaluate", "runtime", "emotion", "models"},
     {"train", "infer"},
-    {"convert"},
+    {"convert", "serve"},
     {"bench"},
     {"cli"},
     {"__main__", "__init__"},
@@ -33,6 +33,7 @@ FORBIDDEN = {
     "emotion": {"jax", "flax"},
     "evaluate": {"jax", "flax"},
     "infer": {"flax", "orbax", "grain", "tensorflow_datasets", "optax"},
+    "serve": {"flax", "orbax", "grain", "tensorflow_datasets", "optax", "matplotlib"},
 }
 
 
