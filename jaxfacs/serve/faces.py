@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxfacs import emotion, facs
+from jaxfacs import facs
 from jaxfacs.emotion import Explanation
-from jaxfacs.infer.answer import centred
 from jaxfacs.infer.overlay import regions
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.infer.results import FaceResult, FrameResult
-from jaxfacs.serve import parts
 
 _TOP = 5  # AUs of a summary that come first, in order
 Explain = Callable[[FaceResult], Explanation | None]
@@ -56,25 +54,6 @@ def frame(result: FrameResult, explain: Explain) -> dict[str, Any]:
         "readable": result.readable,
         "faces": [face(f, explain) for f in result.faces],
     }
-
-
-def explainer(predictor: Predictor) -> Explain:
-    """Why a face got its emotion; None where the network has no emotions, or its own."""
-    own = getattr(parts.reading(predictor), "explain", None)
-    if own is not None:
-        return own
-    if predictor.bundle.emotion_mapper is None:
-        return lambda result: None
-    mapper = emotion.from_json(dict(predictor.bundle.emotion_mapper))
-
-    def explain(result: FaceResult) -> Explanation:
-        probability_A = centred(result.probability_A, predictor.bundle.thresholds_A)
-        read = mapper.apply(
-            predictor.aus, probability_A[None], intensity_TA=result.intensity_A[None]
-        )
-        return read.explain(0)
-
-    return explain
 
 
 class Summary:

@@ -10,13 +10,12 @@ from pathlib import Path
 import cv2
 
 from jaxfacs.errors import UserError
-from jaxfacs.faces.track import follower
 from jaxfacs.infer import source as sources
 from jaxfacs.infer import tables
+from jaxfacs.infer.answers import AnswerSettings
 from jaxfacs.infer.predictor import Predictor
-from jaxfacs.serve import faces, parts
+from jaxfacs.serve import faces
 from jaxfacs.serve.batching import Batcher
-from jaxfacs.serve.detectors import ThreadDetector
 from jaxfacs.serve.limits import Limits
 from jaxfacs.serve.pictures import film_suffix, jpeg_size, png_size
 
@@ -50,7 +49,6 @@ def read(
     options: Options,
     *,
     batcher: Batcher,
-    detector: ThreadDetector,
     client: str,
     limits: Limits,
     on_frame: Callable[[int, int | None], None],
@@ -71,7 +69,6 @@ def read(
             source,
             options,
             batcher=batcher,
-            detector=detector,
             client=client,
             limits=limits,
             on_frame=on_frame,
@@ -93,23 +90,17 @@ def _read(
     options: Options,
     *,
     batcher: Batcher,
-    detector: ThreadDetector,
     client: str,
     limits: Limits,
     on_frame: Callable[[int, int | None], None],
     csv: Path,
 ) -> Result:
-    explain = faces.explainer(predictor)
-    stream = parts.stream(
-        predictor,
+    explain = predictor.reading.explain
+    stream = predictor.stream(
         fps=source.fps,
         still=source.still,
-        follow=(lambda frame: list(enumerate(detector(frame))))
-        if source.still
-        else follower(detector),
         submit=_submitting(batcher, client),
-        baseline=options.baseline,
-        smooth_s=options.smooth_s,
+        settings=AnswerSettings(baseline=options.baseline, smooth_s=options.smooth_s),
     )
     summary = faces.Summary(predictor.aus, predictor.emotions)
     packed = _Packed(limits.result_bytes)

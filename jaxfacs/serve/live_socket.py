@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
+import traceback
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jaxfacs.faces.track import follower
-from jaxfacs.serve import faces, messages, parts
+from jaxfacs.infer.answers import AnswerSettings
+from jaxfacs.serve import faces, messages
 from jaxfacs.serve.batching import Full, Stopped
 from jaxfacs.serve.limits import TooMany
 from jaxfacs.serve.log import event
@@ -95,6 +97,11 @@ class Session:
             await _close(self._websocket, error)
         except WebSocketDisconnect:
             end = "disconnected"
+        except Exception:  # a bug of ours ends this session, not the server
+            end = "failed"
+            traceback.print_exc()
+            error = "the server failed at this; its log says why"
+            await _close(self._websocket, Ended(_FAILED, error))
         finally:
             self._service.metrics.count("jaxfacs_live_sessions_total", end=end)
             event(
@@ -111,11 +118,11 @@ class Session:
         if not isinstance(first, str):
             raise BadMessage('the first message is {"type": "start", ...}, not frames')
         self._start = messages.read_start(messages.read_text(first), self._limits)
-        self._live = parts.live(
-            self._service.predictor,
-            follow=follower(self._service.detector),
-            baseline=self._start.baseline,
-            smooth_s=self._start.smooth_s,
+        settings = AnswerSettings(
+            baseline=self._start.baseline, smooth_s=self._start.smooth_s, causal=True
+        )
+        self._live = self._service.predictor.live(
+            settings=settings, follow=follower(self._service.detector)
         )
         ready = {
             "type": "ready",

@@ -50,7 +50,7 @@ class Service:
         self.rates = Rates(self.limits.frames_per_second)
         self.ready = False
         self.model = faces.describe(predictor)
-        self.explain = faces.explainer(predictor)
+        self.explain = predictor.reading.explain
         self.detector = ThreadDetector(str(predictor.settings["detector"]))
         spec = predictor.bundle.input
         self.batcher = Batcher(
@@ -100,7 +100,6 @@ class Service:
             job.film,
             job.options,
             batcher=self.batcher,
-            detector=self.detector,
             client=job.client,
             limits=self.limits,
             on_frame=on_frame,

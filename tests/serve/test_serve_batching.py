@@ -178,3 +178,25 @@ def test_stopping_fails_what_waits_and_refuses_what_comes(batcher):
     stopper.join(5)
     with pytest.raises(Stopped):
         made.ask(clips(1), client="a", live=True)
+
+
+def test_clients_batched_together_get_the_numbers_that_they_get_alone(predictor):
+    spec = predictor.bundle.input
+    shape = (spec.frames, spec.size, spec.size, 3)
+    made = Batcher(
+        predictor.run, batch=predictor.batch, clip_shape=shape, metrics=Metrics(), wait_s=0.05
+    )
+    made.warm_up()
+    made._singles = 0  # never one by one: together, or with empty places
+    rng = np.random.default_rng(0)
+    own = [rng.integers(0, 256, (n, *shape), dtype=np.uint8) for n in (1, 2, 3, 11)]
+    try:
+        alone = [made.ask(c, client="a", live=True).result(20) for c in own]
+        asked = [made.ask(c, client=str(n), live=bool(n % 2)) for n, c in enumerate(own)]
+        for clips_BTHWC, one, together in zip(own, alone, asked, strict=True):
+            home = predictor.run(clips_BTHWC)
+            for name, value in together.result(20).items():
+                np.testing.assert_allclose(value, one[name], atol=1e-5)
+                np.testing.assert_allclose(value, home[name], atol=1e-5)
+    finally:
+        made.stop()

@@ -55,9 +55,10 @@ def test_a_film_gives_the_same_numbers_as_at_home(served, predictor, film, folde
         assert there["timestamp"] == pytest.approx(here.timestamp, abs=1e-4)
         assert len(there["faces"]) == len(here.faces) == 1
         face, home = there["faces"][0], here.faces[0]
-        np.testing.assert_allclose(face["p"], home.probability_A, atol=1e-5)
-        np.testing.assert_allclose(face["r"], home.intensity_A, atol=1e-5)
-        np.testing.assert_allclose(face["emotions"], home.emotion_E, atol=1e-5)
+        # As far as decimals go: another batch may round the last one the other way.
+        np.testing.assert_allclose(face["p"], home.probability_A, atol=1.01e-4)
+        np.testing.assert_allclose(face["r"], home.intensity_A, atol=1.01e-2)
+        np.testing.assert_allclose(face["emotions"], home.emotion_E, atol=1.01e-3)
         assert face["c"] == home.present_A.astype(int).tolist()
         assert face["why"]["emotion"] in results["emotions"]
     assert results["width"] == results["height"] == 240
