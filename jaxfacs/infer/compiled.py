@@ -88,6 +88,11 @@ def _outputs(exported: export.Exported) -> dict[str, Any]:
 def _deserialised(bundle: Bundle) -> export.Exported:
     try:
         return export.deserialize(bytearray(bundle.function))
+    except ImportError as error:
+        raise UserError(
+            f"{bundle.path} is read through jax.export, which needs flatbuffers; install it with "
+            "pip install flatbuffers"
+        ) from error
     except Exception as error:  # flatbuffers and MLIR raise many types
         raise UserError(
             f"{bundle.path} cannot be run by jax {jax.__version__} "

@@ -1,6 +1,5 @@
 """Exported networks answer as the trained ones do, for any batch, and carry their origin."""
 
-import dataclasses
 import json
 from functools import partial
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tiny_trained import tiny_trained
 
 import jaxfacs
 from jaxfacs import models
@@ -184,9 +184,9 @@ def test_command_refuses_in_one_line(tmp_path, capfd):
 
 
 def test_rules_and_even_thresholds_stand_in_for_what_is_not_there(tmp_path):
-    net, mapper = dataclasses.replace(trained(), thresholds=None), RuleMapper()
+    net, mapper = tiny_trained(), RuleMapper()
     path = export_trained(net, tmp_path / "net.jaxfacs", emotion_mapper=mapper.to_json())
     predictor = jaxfacs.load(path)
     assert predictor.emotions == mapper.emotions
-    assert predictor.bundle.thresholds_A.tolist() == [0.5] * 4
+    assert predictor.bundle.thresholds_A.tolist() == [0.5] * 3
     assert predictor.bundle.manifest["about"]["thresholds"] == "0.5, not tuned"
