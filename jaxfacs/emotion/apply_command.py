@@ -173,7 +173,8 @@ def neutral(
 ) -> None:
     """Learn what one person's face shows at rest, to measure their AUs from there.
 
-    Writes a profile that `jaxfacs emotions apply` and `cues` take with --person.
+    Writes a profile that `jaxfacs emotions apply` and `cues` take with --person, and
+    `jaxfacs predict` with --baseline profile:PATH.
 
     Args:
       frames: a CSV of this person.
@@ -185,13 +186,7 @@ def neutral(
       face_id: of several faces in the film, this one.
     """
     told = read(frames, emotion_column=emotion_column)
-    faces = sorted({face for face in told.face_N.tolist() if face != "-1"})
-    if face_id is not None and face_id not in faces:
-        raise UserError(f"{frames} has no face {face_id!r}; it has: {', '.join(faces) or 'none'}")
-    if face_id is None and len(faces) > 1:
-        raise UserError(f"{frames} has faces {', '.join(faces)}; say with --face-id which is meant")
-    rows = told.face_N == face_id if face_id is not None else told.face_N != "-1"
-    told = told.take(rows)
+    told = told.take(person_module.rows_of_face(told, frames, face_id))
     resting, where = None, "a fifth of all frames"
     if between is not None:
         resting = (told.time_s_N >= between[0]) & (told.time_s_N <= between[1])

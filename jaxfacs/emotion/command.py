@@ -77,7 +77,7 @@ def edit(
         raise UserError("no edit given; write EMOTION:AU=SHARE, as in sadness:15=0.6")
     before, rows = mapper, []
     for text in edits:
-        emotion, au, share = _edit(text)
+        emotion, au, share = parse_edit(text)
         mapper = (
             mapper.unedited(emotion, au)
             if share == FITTED
@@ -164,7 +164,7 @@ def _show_effects(mapper: Mapper) -> None:
     print("log of how much likelier the emotion is with the AU than without, all others unknown")
 
 
-def _edit(text: str) -> tuple[str, str, str]:
+def parse_edit(text: str) -> tuple[str, str, str]:
     """ "sadness:15=0.6" as its parts; the share is checked by the table."""
     emotion, colon, rest = text.rpartition(":")
     au, equals, share = rest.partition("=")

@@ -128,6 +128,16 @@ def without_rest(frames: Frames, person: Person) -> Frames:
     )
 
 
+def rows_of_face(frames: Frames, path: Path, face_id: str | None) -> np.ndarray:
+    """bool N: the rows of one person; UserError where several faces leave open who is meant."""
+    faces = sorted({face for face in frames.face_N.tolist() if face != "-1"})
+    if face_id is not None and face_id not in faces:
+        raise UserError(f"{path} has no face {face_id!r}; it has: {', '.join(faces) or 'none'}")
+    if face_id is None and len(faces) > 1:
+        raise UserError(f"{path} has faces {', '.join(faces)}; say with --face-id which is meant")
+    return frames.face_N == face_id if face_id is not None else frames.face_N != "-1"
+
+
 def save(person: Person, path: Path) -> None:
     """Writes the profile as JSON, whole or not at all."""
     write_json(path, person.to_json())

@@ -55,7 +55,7 @@ def tune(
     return np.array([_tune_one(r, min_positives, recall) for r in scores.rankings], np.float32)
 
 
-def tuned_labels(occurrence_NA: ArrayLike, *, min_positives: int = MIN_POSITIVES) -> np.ndarray:
+def enough_labels(occurrence_NA: ArrayLike, *, min_positives: int = MIN_POSITIVES) -> np.ndarray:
     """bool A: the AUs with labels enough for `tune`; the others keep 0.5."""
     truth_NA = np.asarray(occurrence_NA)
     present_A = (truth_NA == 1).sum(axis=0)
