@@ -1,43 +1,74 @@
-"""Following faces from frame to frame: stable ids, steady boxes, short gaps bridged."""
+"""Following faces from frame to frame: stable ids, steady boxes, short gaps bridged.
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+Detecting is dear, so it is done in a few frames; in those between, a face moves along with its
+picture (`drift`), and is detected at once where the picture no longer looks like it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from jaxfacs.faces.crop import crop
+from jaxfacs.faces import drift, looks
 from jaxfacs.faces.detect import Detector, Face, largest_first, overlap
+from jaxfacs.faces.drift import Anchor
+from jaxfacs.faces.pairs import best_pairs
 
-_MIN_OVERLAP = 0.25  # intersection over union of a face with its box one frame ago
-# The same face must look alike: correlation of 24×24 grey crops whose mean and contrast are
-# removed. Across expressions of one person it stays above 0.75; a cut to another scene gives < 0.5.
-_SAME_PLACE_LIKENESS = 0.6
-_RETURN_LIKENESS = 0.8
-_RETURN_COLOUR = 0.6
-_LIKENESS_PX = 24
+EVERY = 4  # frames from one detection of a followed face to the next
+# Frames from one search of the whole frame to the next, by the detector's price.
+_SEARCH_EVERY = {"haar": 24, "yunet": 8}
+
+_MIN_OVERLAP = 0.25  # intersection over union of a face with its box, moved to this frame
+# Correlation of a face's picture with that of its last detection. Across expressions of one person
+# it stays above 0.75; a cut to another scene gives < 0.5.
+_SAME_PLACE = 0.6
+_STEADY = 0.8  # below it the face is detected again
+# Of `looks.alikeness`. A face found where another one was, whose picture did not lead there, must
+# look like it at least so much; one that comes back, so much.
+_SAME_LOOK = 0.95
+_RETURN_LOOK = 1.25
+_NEW_VIEW = 1.35  # a look less like the known ones is kept as another view of the person
+_VIEWS = 6
+_HIDDEN = 0.4  # a face missed under a found one's box, overlapping it so much, is behind it
+_MOST_LOST = 100
+# How far a box or landmark, in sides of the face, may lie from where it moved to, before it is
+# believed at once.
+_BOX_JUMP, _POINT_JUMP = 0.2, 0.08
+
+# Of a small copy of the frame, 0 to 255.
+_THUMB = (32, 18)
+_CUT = 25.0  # mean change from one frame to the next
+_CHANGE = 8.0  # of one pixel, since the whole frame was searched
+_IDLE, _IDLE_STILL = 2, 8  # frames between searches without a face: in a changing, a still picture
 
 
 @dataclass
 class _Track:
     id: int
-    face: Face  # with the smoothed box
-    look: np.ndarray  # _LIKENESS_PX² grey, zero mean, unit norm
-    colour: np.ndarray  # hue-saturation histogram, unit sum
-    last_seen: int
+    anchor: Anchor  # where it is now
+    views_KD: np.ndarray
+    last_seen: int  # frame in which it was last detected, or moved along from there
+    likeness: float = 1.0  # of its picture to that of its last detection
+
+    @property
+    def face(self) -> Face:
+        return drift.face_of(self.anchor)
 
 
 class Tracker:
     """Gives every face an id that stays with it.
 
-    A face keeps its id while its box overlaps the one before (or is the only one near it), over
-    gaps of `max_gap` frames where the picture at its place still looks like it (those faces are
-    reported with falling confidence, at most 0.5), and when it returns within `memory` frames and
-    looks like the one that left. That is likeness, not recognition: two people who look alike and
+    Faces move along with their picture. A found face gets the id whose box, moved to this frame,
+    and whose looks fit it best, all pairs weighed together. A face keeps its id over gaps of
+    `max_gap` frames where the picture still looks like it (those faces are reported with falling
+    confidence, at most 0.5), and when it returns within `memory` frames and looks like one of the
+    views of it that were seen. That is likeness, not recognition: two people who look alike and
     take turns may share an id.
 
-    Boxes are smoothed causally: small shifts are the detector's jitter and are damped, large ones
-    are motion and are followed.
+    Boxes and landmarks are smoothed causally along the motion: small differences are the
+    detector's jitter and are damped, large ones are believed.
     """
 
     def __init__(self, *, max_gap: int = 8, memory: int = 250):
@@ -47,149 +78,315 @@ class Tracker:
         self._next_id = 0
         self._active: list[_Track] = []
         self._lost: list[_Track] = []
+        self._moved = False
 
     def boxes(self) -> list[np.ndarray]:
-        """Where the followed faces were last, float32 (x, y, w, h) each."""
+        """Where the followed faces are, float32 (x, y, w, h) each."""
         return [t.face.box_4 for t in self._active]
 
+    def move(self, frame_HWC: np.ndarray) -> bool:
+        """Moves the followed faces to the next frame; whether all are surely still there."""
+        self._frame_index += 1
+        self._moved = True
+        steady = True
+        for track in self._active:
+            track.anchor, track.likeness = drift.moved(track.anchor, frame_HWC)
+            sure = track.likeness >= _STEADY and track.last_seen == self._frame_index - 1
+            steady &= sure and _mostly_inside(track.face.box_4, frame_HWC)
+        return steady
+
+    def carry(self) -> list[tuple[int, Face]]:
+        """The faces of the frame they were moved to, without a detection; as `update`."""
+        self._moved = False
+        for track in self._active:
+            track.last_seen = self._frame_index
+        return _largest_first([(t.id, t.face) for t in self._active])
+
     def update(self, faces: Sequence[Face], frame_HWC: np.ndarray) -> list[tuple[int, Face]]:
-        """The faces of the next frame with their ids, largest first.
+        """The faces of the next frame (or of the one moved to) with their ids, largest first.
 
         Args:
           faces: what a detector found in this frame.
           frame_HWC: the frame, uint8 RGB; faces that the detector missed are looked for in it.
         """
-        self._frame_index += 1
-        free = list(faces)
-        for track, face in self._matches(free):
-            free = [f for f in free if f is not face]
-            steady = replace(face, box_4=_smoothed(track.face.box_4, face.box_4))
-            self._see(track, steady, frame_HWC)
-        for face in free:
-            self._open(face, frame_HWC)
+        if not self._moved:
+            self.move(frame_HWC)
+        self._moved = False
+        looks_N = [looks.look(frame_HWC, face.box_4) for face in faces]
+        free = set(range(len(faces)))
+        for track, n in self._matches(faces, looks_N):
+            alone = all(overlap(f.box_4, faces[n].box_4) < 0.1 for f in faces if f is not faces[n])
+            self._see(track, faces[n], looks_N[n] if alone else None, frame_HWC)
+            free.remove(n)
+        self._open([(faces[n], looks_N[n]) for n in sorted(free)], frame_HWC)
         shown = []
+        found = [t.face.box_4 for t in self._active if t.last_seen == self._frame_index]
         for track in list(self._active):
-            face = self._shown(track, frame_HWC)
+            face = self._shown(track, found)
             if face is None:
                 self._active.remove(track)
                 self._lost.append(track)
             else:
                 shown.append((track.id, face))
         oldest = self._frame_index - self._memory
-        self._lost = [t for t in self._lost if t.last_seen >= oldest]
-        order = {id(f): k for k, f in enumerate(largest_first([f for _, f in shown]))}
-        return sorted(shown, key=lambda item: order[id(item[1])])
+        self._lost = [t for t in self._lost if t.last_seen >= oldest][-_MOST_LOST:]
+        return _largest_first(shown)
 
-    def _matches(self, faces: Sequence[Face]) -> list[tuple[_Track, Face]]:
-        """Pairs of followed and found faces, the best overlap first."""
-        scored = []
-        for track in self._active:
-            for face in faces:
-                score = overlap(track.face.box_4, face.box_4)
-                if score >= _MIN_OVERLAP:
-                    scored.append((score, track, face))
-        pairs, taken = [], set()
-        for _, track, face in sorted(scored, key=lambda item: (-item[0], item[1].id)):
-            if not taken & {id(track), id(face)}:
-                taken |= {id(track), id(face)}
-                pairs.append((track, face))
-        return pairs
+    def state(self) -> dict[str, Any]:
+        """All it knows, as numbers and arrays; `restore` goes on from it exactly."""
+        state: dict[str, Any] = {
+            "frame_index": self._frame_index,
+            "next_id": self._next_id,
+            "active": len(self._active),
+            "lost": len(self._lost),
+        }
+        for k, track in enumerate(self._active + self._lost):
+            anchor = track.anchor
+            points = anchor.face.landmarks_5x2
+            places = [anchor.turn.real, anchor.turn.imag, anchor.shift.real, anchor.shift.imag]
+            state |= {
+                f"{k}.id": track.id,
+                f"{k}.last_seen": track.last_seen,
+                f"{k}.numbers": np.array([track.likeness, anchor.face.confidence, *places]),
+                f"{k}.box": anchor.face.box_4,
+                f"{k}.points": np.zeros((0, 2), np.float32) if points is None else points,
+                f"{k}.patch": anchor.patch,
+                f"{k}.views": track.views_KD,
+            }
+        return state
 
-    def _see(self, track: _Track, face: Face, frame_HWC: np.ndarray) -> None:
-        track.face = face
-        track.look, track.colour = _appearance(frame_HWC, face.box_4)
-        track.last_seen = self._frame_index
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self._frame_index, self._next_id = int(state["frame_index"]), int(state["next_id"])
+        self._moved = False
+        tracks = []
+        for k in range(int(state["active"]) + int(state["lost"])):
+            likeness, confidence, *turn = (float(v) for v in state[f"{k}.numbers"])
+            points = np.asarray(state[f"{k}.points"], np.float32)
+            box = np.asarray(state[f"{k}.box"], np.float32)
+            face = Face(box, confidence, points if len(points) else None)
+            anchor = Anchor(
+                face,
+                np.asarray(state[f"{k}.patch"], np.uint8),
+                complex(*turn[:2]),
+                complex(*turn[2:]),
+            )
+            views = np.asarray(state[f"{k}.views"], np.float32)
+            last_seen = int(state[f"{k}.last_seen"])
+            tracks.append(_Track(int(state[f"{k}.id"]), anchor, views, last_seen, likeness))
+        self._active = tracks[: int(state["active"])]
+        self._lost = tracks[int(state["active"]) :]
 
-    def _open(self, face: Face, frame_HWC: np.ndarray) -> None:
-        look, colour = _appearance(frame_HWC, face.box_4)
+    def _matches(
+        self, faces: Sequence[Face], looks_N: Sequence[np.ndarray]
+    ) -> list[tuple[_Track, int]]:
+        """Pairs of followed and found faces."""
+        score = np.zeros((len(self._active), len(faces)))
+        for m, track in enumerate(self._active):
+            box = track.face.box_4
+            for n, (face, look) in enumerate(zip(faces, looks_N, strict=True)):
+                near = overlap(box, face.box_4)
+                if near < _MIN_OVERLAP:
+                    continue
+                alike = looks.alikeness(track.views_KD, look)
+                if track.likeness >= _SAME_PLACE or alike >= _SAME_LOOK:
+                    score[m, n] = near + alike / looks.MOST
+        return [(self._active[m], n) for m, n in best_pairs(score, 0.0)]
+
+    def _see(
+        self, track: _Track, face: Face, look_D: np.ndarray | None, frame_HWC: np.ndarray
+    ) -> None:
+        """Takes a found face for the followed one; `look_D` is kept if it is a new view."""
+        led = track.likeness >= _SAME_PLACE
+        track.anchor = drift.anchored(frame_HWC, _smoothed(track.face, face, led=led))
+        track.last_seen, track.likeness = self._frame_index, 1.0
+        if look_D is not None and looks.alikeness(track.views_KD, look_D) < _NEW_VIEW:
+            track.views_KD = np.concatenate([track.views_KD, look_D[None]])
+            if len(track.views_KD) > _VIEWS:  # the first is kept: it was seen for what it is
+                track.views_KD = np.delete(track.views_KD, 1, 0)
+
+    def _open(self, found: Sequence[tuple[Face, np.ndarray]], frame_HWC: np.ndarray) -> None:
+        """Gives faces that nobody was followed to the id of one who left, or a new one."""
         # A face that jumped (fast motion, dropped frames) is still active, one that left is lost.
-        unseen = [t for t in self._active if t.last_seen < self._frame_index]
-        best, best_likeness = None, _RETURN_LIKENESS
-        for track in self._lost + unseen:
-            likeness = float(np.vdot(track.look, look))
-            colours = float(np.minimum(track.colour, colour).sum())
-            if likeness >= best_likeness and colours >= _RETURN_COLOUR:
-                best, best_likeness = track, likeness
-        if best is None:
-            best = _Track(self._next_id, face, look, colour, self._frame_index)
-            self._next_id += 1
-        else:
-            best.face, best.look, best.colour = face, look, colour
-            best.last_seen = self._frame_index
-        self._lost = [t for t in self._lost if t is not best]
-        if best not in self._active:
-            self._active.append(best)
+        known = self._lost + [t for t in self._active if t.last_seen < self._frame_index]
+        score = np.array(
+            [[looks.alikeness(t.views_KD, look) for _, look in found] for t in known]
+        ).reshape(len(known), len(found))
+        returned = {n: known[m] for m, n in best_pairs(score, _RETURN_LOOK)}
+        for n, (face, look) in enumerate(found):
+            anchor = drift.anchored(frame_HWC, face)
+            track = returned.get(n)
+            if track is None:
+                track = _Track(self._next_id, anchor, look[None], self._frame_index)
+                self._next_id += 1
+            track.anchor, track.last_seen, track.likeness = anchor, self._frame_index, 1.0
+            self._lost = [t for t in self._lost if t is not track]
+            if all(t is not track for t in self._active):
+                self._active.append(track)
 
-    def _shown(self, track: _Track, frame_HWC: np.ndarray) -> Face | None:
-        missed = self._frame_index - track.last_seen
+    def _shown(self, track: _Track, found: Sequence[np.ndarray]) -> Face | None:
+        missed, face = self._frame_index - track.last_seen, track.face
         if missed == 0:
-            return track.face
-        if missed > self._max_gap:
+            return face
+        if missed > self._max_gap or track.likeness < _SAME_PLACE:
             return None
-        look, _ = _appearance(frame_HWC, track.face.box_4)
-        if float(np.vdot(track.look, look)) < _SAME_PLACE_LIKENESS:
+        if any(overlap(face.box_4, box) > _HIDDEN for box in found):
             return None
-        confidence = min(0.5, track.face.confidence) * 0.9**missed
-        return Face(track.face.box_4, confidence, track.face.landmarks_5x2)
+        return Face(face.box_4, min(0.5, face.confidence) * 0.9**missed, face.landmarks_5x2)
+
+
+class Follower:
+    """`follow` for callers who push: called with the next frame, gives its (id, face) list."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        every: int = EVERY,
+        search_every: int | None = None,
+        max_gap: int = 8,
+        memory: int = 250,
+    ):
+        if every < 1:
+            raise ValueError(f"every is {every}; 1 or more frames lie between detections")
+        self._detector = detector
+        self._every = every
+        self._search_every = search_every or _SEARCH_EVERY.get(detector.name, 8)
+        self._tracker = Tracker(max_gap=max_gap, memory=memory)
+        self._since_near = self._since_search = 1 << 20
+        self._thumb: np.ndarray | None = None
+        self._searched_thumb: np.ndarray | None = None
+
+    def __call__(self, frame_HWC: np.ndarray) -> list[tuple[int, Face]]:
+        tracker = self._tracker
+        steady = tracker.move(frame_HWC)
+        cut, changed = self._changes(frame_HWC)
+        near = tracker.boxes()
+        self._since_near += 1
+        self._since_search += 1
+        search = cut or self._since_search >= self._search_every
+        if near and not search and steady and self._since_near < self._every:
+            return tracker.carry()
+        faces: list[Face] = []
+        if near:
+            faces = self._detector(frame_HWC, near)
+            self._since_near = 0
+            search |= len(faces) < len(near) and self._since_search >= self._every
+        else:
+            search |= self._since_search >= (_IDLE if changed else _IDLE_STILL)
+        if search:
+            faces = faces + self._others(frame_HWC, faces)
+        return tracker.update(faces, frame_HWC)
+
+    def state(self) -> dict[str, Any]:
+        """All it knows of the frames so far, as numbers and arrays."""
+        none = np.zeros((0, 0, 3), np.float32)
+        return {
+            "since_near": self._since_near,
+            "since_search": self._since_search,
+            "thumb": none if self._thumb is None else self._thumb,
+            "searched_thumb": none if self._searched_thumb is None else self._searched_thumb,
+        } | {f"tracker.{name}": value for name, value in self._tracker.state().items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave; the detector and the settings must be the same."""
+        self._since_near, self._since_search = int(state["since_near"]), int(state["since_search"])
+        thumbs = (np.asarray(state[name], np.float32) for name in ("thumb", "searched_thumb"))
+        self._thumb, self._searched_thumb = (t if t.size else None for t in thumbs)
+        inner = {
+            k.removeprefix("tracker."): v for k, v in state.items() if k.startswith("tracker.")
+        }
+        self._tracker.restore(inner)
+
+    def _others(self, frame_HWC: np.ndarray, faces: Sequence[Face]) -> list[Face]:
+        self._since_search, self._searched_thumb = 0, self._thumb
+        known = [f.box_4 for f in faces]
+        found = self._detector(frame_HWC)
+        return [f for f in found if all(overlap(f.box_4, box) < _MIN_OVERLAP for box in known)]
+
+    def _changes(self, frame_HWC: np.ndarray) -> tuple[bool, bool]:
+        """Whether the scene was cut, and whether anything changed since the last search."""
+        before, self._thumb = self._thumb, _thumbnail(frame_HWC)
+        if before is None or self._searched_thumb is None:
+            return True, True
+        cut = float(np.abs(self._thumb - before).mean()) > _CUT
+        return cut, float(np.abs(self._thumb - self._searched_thumb).max()) > _CHANGE
 
 
 def follow(
     frames: Iterable[np.ndarray],
     detector: Detector,
     *,
-    search_every: int = 8,
+    every: int = EVERY,
+    search_every: int | None = None,
     max_gap: int = 8,
     memory: int = 250,
 ) -> Iterator[list[tuple[int, Face]]]:
     """The faces of every frame with stable ids, largest first; frame by frame, constant memory.
 
-    Faces that are followed are searched around their last box only; the whole frame is searched
-    every `search_every` frames, and in every frame while a face is missing. So somebody who joins
-    others is noticed up to `search_every` - 1 frames late.
+    Args:
+      every: a followed face is detected around its last box in each `every`-th frame, and at once
+        where its picture changed; between, it moves along with its picture.
+      search_every: the whole frame is searched so often, at a cut of the scene, and while a face is
+        missing; so somebody who joins others is noticed up to so many frames late. None: as the
+        detector's price suggests.
+      max_gap: frames over which a face that is not detected is still reported.
+      memory: frames for which a face that left is remembered.
     """
-    step = follower(detector, search_every=search_every, max_gap=max_gap, memory=memory)
+    step = follower(
+        detector, every=every, search_every=search_every, max_gap=max_gap, memory=memory
+    )
     for frame in frames:
         yield step(frame)
 
 
-def follower(detector: Detector, *, search_every: int = 8, max_gap: int = 8, memory: int = 250):
-    """`follow` for callers who push: a function from the next frame to its (id, face) list."""
-    tracker = Tracker(max_gap=max_gap, memory=memory)
-    since_search = search_every
-
-    def step(frame_HWC: np.ndarray) -> list[tuple[int, Face]]:
-        nonlocal since_search
-        near = tracker.boxes()
-        faces = detector(frame_HWC, near) if near else []
-        since_search += 1
-        if since_search >= search_every or len(faces) < max(1, len(near)):
-            since_search = 0
-            known = [f.box_4 for f in faces]
-            faces = faces + [
-                f
-                for f in detector(frame_HWC)
-                if all(overlap(f.box_4, box) < _MIN_OVERLAP for box in known)
-            ]
-        return tracker.update(faces, frame_HWC)
-
-    return step
+def follower(
+    detector: Detector,
+    *,
+    every: int = EVERY,
+    search_every: int | None = None,
+    max_gap: int = 8,
+    memory: int = 250,
+) -> Follower:
+    """A `Follower`; arguments as of `follow`."""
+    return Follower(
+        detector, every=every, search_every=search_every, max_gap=max_gap, memory=memory
+    )
 
 
-def _smoothed(before_4: np.ndarray, now_4: np.ndarray) -> np.ndarray:
-    """A step from the box before towards the box now: 30 % for jitter, all of it for motion.
+def _smoothed(before: Face, now: Face, *, led: bool) -> Face:
+    """A step from the face moved along towards the one found: 30 % for jitter, all for motion.
 
-    The Haar cascade's boxes of a still face jitter by 2-4 % of their side; a shift of a fifth of
-    the side is believed at once.
+    The Haar cascade's boxes of a still face jitter by 2-4 % of their side, YuNet's landmarks by
+    1-2 %. Where its picture did not lead there (`led`), the landmarks found count.
     """
-    shift = float(np.abs(now_4 - before_4).max() / max(float(before_4[2]), 1.0))
-    weight = np.float32(min(1.0, 0.3 + 0.7 * (shift / 0.2) ** 2))
-    return before_4 + weight * (now_4 - before_4)
+    side = max(float(before.box_4[2]), 1.0)
+    box = _step(before.box_4, now.box_4, _BOX_JUMP * side)
+    points = now.landmarks_5x2
+    if points is not None and before.landmarks_5x2 is not None and led:
+        points = _step(before.landmarks_5x2, points, _POINT_JUMP * side)
+    return Face(box, now.confidence, points)
 
 
-def _appearance(frame_HWC: np.ndarray, box_4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    patch = crop(frame_HWC, box_4, size=_LIKENESS_PX, margin=0.0)
-    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    grey -= grey.mean()
-    hsv = cv2.cvtColor(patch, cv2.COLOR_RGB2HSV)
-    colour = cv2.calcHist([hsv], [0, 1], None, [12, 8], [0, 180, 0, 256])
-    return grey / max(float(np.linalg.norm(grey)), 1e-6), colour / colour.sum()
+def _step(before: np.ndarray, now: np.ndarray, jump: float) -> np.ndarray:
+    shift = float(np.abs(now - before).max()) / jump
+    weight = np.float32(min(1.0, 0.3 + 0.7 * shift**2))
+    return before + weight * (now - before)
+
+
+def _mostly_inside(box_4: np.ndarray, frame_HWC: np.ndarray) -> bool:
+    size = np.array(frame_HWC.shape[1::-1])
+    low, high = np.maximum(box_4[:2], 0), np.minimum(box_4[:2] + box_4[2:], size)
+    shown = np.maximum(high - low, 0).prod()
+    return bool(shown >= 0.8 * box_4[2:].prod())
+
+
+def _largest_first(shown: Sequence[tuple[int, Face]]) -> list[tuple[int, Face]]:
+    order = {id(f): k for k, f in enumerate(largest_first([f for _, f in shown]))}
+    return sorted(shown, key=lambda item: order[id(item[1])])
+
+
+def _thumbnail(frame_HWC: np.ndarray) -> np.ndarray:
+    step = max(1, min(frame_HWC.shape[:2]) // 90)
+    part = np.ascontiguousarray(frame_HWC[::step, ::step])
+    return cv2.resize(part, _THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
