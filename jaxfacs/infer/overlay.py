@@ -156,7 +156,8 @@ def _draw_title(
     text, (text_width, text_height) = _fitting(start, active, width - 4)
     x = max(2, min(x, width - text_width - 4))
     step = text_height + 8
-    places = [y - 6, *(y - 6 - n * step for n in (1, 2, 3)), *(y + h + n * step for n in (1, 2, 3))]
+    turns = range(1, 7)
+    places = [y - 6, *(y - 6 - n * step for n in turns), *(y + h + n * step for n in turns)]
     for low in places:
         spot = (x - 2, low - text_height - 3, x + text_width + 2, low + 4)
         inside = spot[1] >= 0 and spot[3] < height
