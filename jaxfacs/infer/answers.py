@@ -4,7 +4,7 @@ network -> calibrated probability -> minus rest -> smoothed -> presence, probabi
 by one rule -> emotions
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,15 +40,13 @@ class Reading:
       mapper: gives emotions by AUs where the network has none of its own; None: there are none.
     """
 
+    aus: tuple[str, ...]
     threshold_A: np.ndarray
-    aus: tuple[str, ...] = ()
     curves: Curves = ()
     has_intensity: bool = False
     has_affect: bool = False
     own_emotions: tuple[str, ...] = ()
     mapper: Mapper | None = None
-    num_emotions: int = 0
-    emotions: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, outputs: Collection[str]) -> "Reading":
@@ -105,7 +103,7 @@ class Reading:
             columns.append(np.atleast_2d(outputs["intensity"][row]))
         if self.has_affect:
             columns.append(np.atleast_2d(outputs["valence_arousal"][row]))
-        if self.own_emotions or self.num_emotions:
+        if self.own_emotions:
             emotion_E = outputs["emotion"][row]
             columns.append(np.broadcast_to(emotion_E, (len(probability_KA), emotion_E.size)))
         return np.concatenate(columns, axis=1).astype(np.float32)
@@ -162,11 +160,8 @@ class Reading:
     def _emotions(
         self, values_NV: np.ndarray, probability_NA: np.ndarray, graded_NA: np.ndarray
     ) -> np.ndarray:
-        own = len(self.own_emotions) or self.num_emotions
-        if own:
-            return values_NV[:, values_NV.shape[1] - own :]
-        if self.emotions is not None:
-            return self.emotions(centred(probability_NA, self.threshold_A), graded_NA)
+        if self.own_emotions:
+            return values_NV[:, values_NV.shape[1] - len(self.own_emotions) :]
         if self.mapper is None:
             return np.zeros((len(values_NV), 0))
         return self._read(self.mapper, probability_NA, graded_NA).probability_TE
