@@ -4,7 +4,7 @@ Reads what `jaxfacs predict` writes, OpenFace's and py-feat's files, and labels 
 tables.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -113,7 +113,8 @@ def read(
         raise UserError(f"{path} has no AU column; name them as AU12_c, AU12_r, AU12 or 12")
     columns = _Columns.of(header, emotion_column)
     wanted = {*columns.names(), *(name for of_kind in aus.values() for name in of_kind.values())}
-    blocks = [_block(part, aus, columns, evidence) for part in sheet.parts(path, wanted)]
+    parts = sheet.parts(path, wanted, texts=columns.texts())
+    blocks = [_block(part, aus, columns, evidence) for part in parts]
     if not blocks:
         raise UserError(f"{path} has a header and no row")
     return _joined(tuple(aus), blocks, columns)
@@ -172,9 +173,12 @@ class _Columns:
             own=tuple(n for n in header if n != emotion_column and canonical(n) in NAMED_EMOTIONS),
         )
 
-    def names(self) -> Iterator[str]:
-        yield from (self.frame, self.time, self.face, self.person, self.clip)
-        yield from (self.success, self.emotion, *self.own)
+    def texts(self) -> tuple[str, ...]:
+        clock = self.time if self.time.lower() == TIMES[-1] else ""
+        return (self.face, self.person, self.clip, self.emotion, clock)
+
+    def names(self) -> tuple[str, ...]:
+        return (*self.texts(), self.frame, self.time, self.success, *self.own)
 
 
 @dataclass(frozen=True, eq=False)

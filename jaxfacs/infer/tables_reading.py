@@ -16,8 +16,8 @@ from jaxfacs.infer.tables_layouts import AFFECT, BOX, LEADING, RECT
 
 OPENFACE, PY_FEAT, OWN = "openface", "py-feat", "jaxfacs"
 CHUNK_ROWS = 50_000
-_TEXTS = ("input", "Identity")  # the rest are numbers, or times that may be minutes:seconds
-_TIMES = ("timestamp", "approx_time")
+_TEXTS = ("input", "Identity")
+_TIMES = ("timestamp", "approx_time")  # the latter in minutes:seconds
 _WHOLE = ("frame", "face_id", "face", "success")
 _PERSON = "Person_"
 _FIXED = (*LEADING, *AFFECT)
@@ -278,7 +278,7 @@ def _tables(path: Path, columns: Collection[str] | None) -> Iterator[Table]:
     # Of a column of another name, the first cells that are not empty tell what it holds.
     unsure = {*names} - {*_kept(path, ())}
     texts = {*_TEXTS}
-    for part in sheet.parts(path, names):
+    for part in sheet.parts(path, names, texts=(*_TEXTS, _TIMES[1])):
         told = {name for name in unsure if any(part.texts(name))}
         texts |= {name for name in told if _is_text(part, name)}
         unsure -= told

@@ -330,3 +330,31 @@ def test_lines_are_told_also_after_quoted_line_ends(tmp_path):
         frames.read(path)
     (part,) = sheet.parts(path)
     assert part.texts("note") == ["two\nlines", "", ""]
+
+
+def test_the_fast_way_through_a_csv_gives_what_the_long_way_gives(tmp_path, monkeypatch):
+    tokens = ["", " ", "1", " 2.5", "-0", "1e5", "nan", "NA", "+4", ".5", "5.", "1e-320", "0.1"]
+    odd = ["x", "0x10", "inf", "3#", "1,2", '"3"', '"4,5"', '"6\n"', "\t7", "8\r", "½"]
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(sheet, "CELLS", 12)  # four rows at a time
+    path = tmp_path / "t.csv"
+
+    def told():
+        try:
+            parts = list(sheet.parts(path, ["a", "c"], texts=["c"]))
+            numbers = np.concatenate([part.numbers("a") for part in parts]).tolist()
+            return str((numbers, [text for part in parts for text in part.texts("c")]))
+        except UserError as error:
+            return str(error)
+
+    ends = set()
+    for n in range(150):
+        known = tokens + odd[: n % len(odd)] if n % 3 == 0 else tokens
+        rows = [",".join(rng.choice(known, 3)) for _ in range(10)]
+        path.write_bytes("\n".join(["a, b ,c", *rows]).encode() + b"\n" * (n % 3))
+        fast = told()
+        with monkeypatch.context() as patch:
+            patch.setattr(sheet, "_plain_columns", lambda *_: None)
+            assert told() == fast, path.read_text()
+        ends.add(fast[0])
+    assert ends == {"(", "/"}  # some were read, some refused
