@@ -22,7 +22,7 @@ from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.tables_layouts import Layout
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet", "json": ".jsonl"}
-_BLOCK_BYTES = 8 << 20  # of the journal that are turned into Parquet at once
+_BLOCK_BYTES = 4 << 20  # of the journal that are turned into Parquet at once
 
 Convert = Callable[[Path, Path, Layout, Mapping[str, Any]], None]
 
@@ -236,7 +236,7 @@ def _to_parquet(journal: Path, path: Path, layout: Layout, about: Mapping[str, A
     with replacing(path) as temporary, pa.parquet.ParquetWriter(temporary, schema) as target:
         for batch in pa.csv.open_csv(
             journal,
-            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES),
+            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
             parse_options=pa.csv.ParseOptions(newlines_in_values="text" in layout.kinds),
             convert_options=pa.csv.ConvertOptions(
                 column_types={name: read[kind] for name, kind in kinds.items()},
