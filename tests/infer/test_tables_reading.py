@@ -194,6 +194,10 @@ def test_py_feat_2_with_its_times_people_and_index(tmp_path):
 def test_parts_are_the_whole_and_no_frame_is_cut(tmp_path, monkeypatch, format):
     path = written(tmp_path / "t", made_results(60), format=format)
     whole = tables.read(path)
+    (bare,) = tables.chunks(path, values=False)
+    assert bare.aus == bare.emotions == () and len(bare.columns) == 9
+    np.testing.assert_array_equal(bare.face_N, whole.face_N)
+    np.testing.assert_array_equal(bare.boxes_N4, whole.boxes_N4)
     for rows, cells in ((1, 100), (2, 200_000), (7, 1), (7, 500), (66, 500), (67, 1), (1000, 500)):
         monkeypatch.setattr(sheet, "CELLS", cells)
         parts = list(tables.chunks(path, rows=rows))
