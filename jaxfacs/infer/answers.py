@@ -4,7 +4,7 @@ network -> calibrated probability -> minus rest -> smoothed -> presence, probabi
 by one rule -> emotions
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,9 +108,16 @@ class Reading:
             columns.append(np.broadcast_to(emotion_E, (len(probability_KA), emotion_E.size)))
         return np.concatenate(columns, axis=1).astype(np.float32)
 
-    def calibrated(self, frame: RawFrame) -> RawFrame:
-        """The same frame with calibrated probabilities, float64."""
-        return replace(frame, faces=tuple(self._calibrated(raw) for raw in frame.faces))
+    def calibrated(self, frames: Sequence[RawFrame]) -> list[RawFrame]:
+        """The same frames with calibrated probabilities, float64."""
+        faces = [raw for frame in frames for raw in frame.faces]
+        if not faces:
+            return list(frames)
+        num_aus = len(self.threshold_A)
+        values_NV = np.stack([raw.values_V for raw in faces]).astype(np.float64)
+        values_NV[:, :num_aus] = calibration.apply(values_NV[:, :num_aus], self.curves)
+        made = (replace(raw, values_V=v) for raw, v in zip(faces, values_NV, strict=True))
+        return [replace(f, faces=tuple(next(made) for _ in f.faces)) for f in frames]
 
     def results(self, seen: Sequence[RawFace]) -> list[FaceResult]:
         """The answers of these faces, each from its row of `pack`'s table, calibrated."""
@@ -150,12 +157,6 @@ class Reading:
             return None
         reading = self._read(self.mapper, face.probability_A[None], face.intensity_A[None])
         return reading.explain(0, emotion)
-
-    def _calibrated(self, raw: RawFace) -> RawFace:
-        values_V = np.array(raw.values_V, np.float64)
-        num_aus = len(self.threshold_A)
-        values_V[:num_aus] = calibration.apply(values_V[:num_aus], self.curves)
-        return replace(raw, values_V=values_V)
 
     def _emotions(
         self, values_NV: np.ndarray, probability_NA: np.ndarray, graded_NA: np.ndarray
@@ -256,9 +257,9 @@ class Answers:
         if settings.smooth_s:
             self._stages["smoothing"] = smoother(settings.smooth_s, causal=settings.causal)
 
-    def push(self, frames: Iterable[RawFrame]) -> list[FrameResult]:
+    def push(self, frames: Sequence[RawFrame]) -> list[FrameResult]:
         """Takes the next frames; returns the results that became known."""
-        frames = [self.reading.calibrated(frame) for frame in frames]
+        frames = self.reading.calibrated(frames)
         for stage in self._stages.values():
             frames = stage.push(frames)
         return self._results(frames)
