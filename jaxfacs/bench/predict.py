@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import follow
-from jaxfacs.infer import overlay_file, source, table
+from jaxfacs.infer import overlay_file, source, tables
 from jaxfacs.infer.predictor import Predictor, load
 from jaxfacs.infer.results import FrameResult
 
@@ -101,7 +101,7 @@ def _stages(
     labels = {"aus": predictor.aus, "emotions": predictor.emotions}
 
     def write() -> None:
-        with table.writing(folder / "bench.csv", **labels) as add:
+        with tables.writing(folder / "bench.csv", **labels) as add:
             for result in results:
                 add(result)
 
@@ -111,7 +111,7 @@ def _stages(
                 add(result)
 
     def whole() -> None:
-        with table.writing(folder / "whole.csv", **labels) as add:
+        with tables.writing(folder / "whole.csv", **labels) as add:
             for result in predictor.results(_first(opened, count), fps=opened.fps, hop=hop):
                 add(result)
 
