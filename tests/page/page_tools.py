@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -66,7 +67,9 @@ def watch(page, url, *, refusals=False):
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
 
     def said(message):
-        expected = refusals and "Failed to load resource" in message.text
+        refused = ("Failed to load resource", "WebSocket connection to")
+        expected = refusals and any(words in message.text for words in refused)
+        expected |= "willReadFrequently" in message.text  # the tests read the canvas, not the page
         if message.type in ("error", "warning") and not expected:
             wrong.append(f"console: {message.text}")
 
@@ -84,6 +87,17 @@ def watch(page, url, *, refusals=False):
 class _AsHttp:
     def __init__(self, url: str):
         self.url = url.replace("ws://", "http://", 1)
+
+
+def until(page, expression, timeout_s=60.0):
+    """Waits until a JavaScript expression is true.
+
+    Playwright's own `wait_for_function` needs `eval` in the page, and its policy forbids that.
+    """
+    end = time.monotonic() + timeout_s
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(40)
 
 
 def write_film(path, frames, *, fourcc, fps=FPS):

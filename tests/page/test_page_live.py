@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from page_tools import ARGUMENTS, CHROMIUM, watch
+from page_tools import ARGUMENTS, CHROMIUM, until, watch
 
 from jaxfacs.synthface import clip as synthface
 
@@ -58,18 +58,14 @@ def test_live(with_camera):
     page = with_camera(ALLOWED)
     page.click("#go-live")
     page.wait_for_selector(LIVE, timeout=WAIT_MS)
-    page.wait_for_function(
-        "[...document.querySelectorAll('#bars .chance')].some(n => n.textContent)", timeout=WAIT_MS
-    )
+    until(page, "[...document.querySelectorAll('#bars .chance')].some(n => n.textContent)")
     drawn = page.evaluate("""() => {
       const canvas = document.getElementById("overlay");
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       return data.filter((value, i) => i % 4 === 3 && value > 128).length;
     }""")
     assert drawn > 200
-    page.wait_for_function(
-        "/^[0-9.]+ frames/.test(document.getElementById('live-rate').textContent)", timeout=WAIT_MS
-    )
+    until(page, "/^[0-9.]+ frames/.test(document.getElementById('live-rate').textContent)")
     assert page.inner_text("#live-delay").endswith("ms")
     assert "0 of" in page.inner_text("#live-dropped")
     assert page.inner_text("#live-skipped").isdigit()
@@ -77,9 +73,7 @@ def test_live(with_camera):
     page.click("#neutral")
     page.wait_for_selector("#neutral-clear:visible", timeout=WAIT_MS)
     # What is at rest does not move: nothing is left of it.
-    page.wait_for_function(
-        "document.querySelectorAll('#bars .au-row.present').length === 0", timeout=WAIT_MS
-    )
+    until(page, "document.querySelectorAll('#bars .au-row.present').length === 0")
     page.click("#neutral-clear")
     page.wait_for_selector("#neutral-clear", state="hidden", timeout=WAIT_MS)
     page.click("#live-stop")
@@ -111,7 +105,7 @@ def test_what_is_sent_stays_within_the_window(with_camera):
       };
     }""")
     page.click("#go-live")
-    page.wait_for_function("window.flying.order.length > 20", timeout=WAIT_MS)
+    until(page, "window.flying.order.length > 20")
     flying = page.evaluate("window.flying")
     assert 1 <= flying["most"] <= flying["window"]
     assert flying["order"] == list(range(1, len(flying["order"]) + 1))
@@ -141,11 +135,12 @@ def test_a_film_is_recorded_and_read(with_camera):
     page.click("#go-record")
     page.wait_for_selector("#record-go:visible", timeout=WAIT_MS)
     page.click("#record-go")
-    page.wait_for_function("document.getElementById('record-time').textContent.startsWith('0:02')")
+    until(page, "document.getElementById('record-time').textContent.startsWith('0:02')")
     page.click("#record-go")
     page.wait_for_selector("#work:not([hidden]) .timeline canvas", timeout=WAIT_MS)
+    page.focus(".seeker")
     page.keyboard.press("End")
-    page.wait_for_function("document.getElementById('video').currentTime > 0.8")
+    until(page, "document.getElementById('video').currentTime > 0.8")
     assert page.locator("#stage-note").is_hidden()
 
 
@@ -156,9 +151,7 @@ def test_a_server_that_goes_away_is_noticed(with_camera, start_server):
     page.click("#go-live")
     page.wait_for_selector(LIVE, timeout=WAIT_MS)
     gone.stop()
-    page.wait_for_function(
-        "/trying again|start anew|still running|stop/i.test(document.body.innerText)"
-    )
+    until(page, "/trying again|start anew|still running|stop/i.test(document.body.innerText)")
     page.wait_for_selector("#error:not([hidden])", timeout=WAIT_MS)
     assert page.locator("#start").is_visible()
     assert np.all([page.locator(f"#{name}").is_enabled() for name in ("choose", "go-live")])

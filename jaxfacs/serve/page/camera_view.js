@@ -39,7 +39,7 @@ export async function openLive({ model, options }, leave) {
   setText($("timeline-hint"), "The last 30 seconds.");
   setText($("work-title"), "Live");
   $("neutral-clear").hidden = true;
-  $("stage-note").hidden = true;
+  $("stage-note").hidden = $("warnings").hidden = true;
 
   let session;
   const arrange = () => {

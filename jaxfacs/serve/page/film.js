@@ -47,6 +47,8 @@ export async function openFilm({ model, job, blob, name, results }, fail) {
   $("stage").classList.remove("mirrored");
   $("stage-note").hidden = plays || Boolean(picture);
   setText($("stage-note"), UNPLAYABLE);
+  setText($("warnings"), reading.warnings.map((text) => `The film: ${text}.`.replace(/\.\.$/, ".")).join(" "));
+  $("warnings").hidden = !reading.warnings.length;
   if (picture) video.poster = source;
 
   let workspace;
