@@ -334,7 +334,8 @@ def _write_all(
     page = markdown(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").unlink(missing_ok=True)  # of an earlier report
+        for name in ("report.json", "reliability.png"):  # of an earlier report
+            (folder / name).unlink(missing_ok=True)
         for name, draw in pictures.items():
             _replace(folder / name, draw)
         _replace(folder / "report.md", lambda path: _write_text(path, page))

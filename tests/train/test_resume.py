@@ -14,8 +14,10 @@ import pytest
 import tiny
 
 from jaxfacs import cli
+from jaxfacs.evaluate import calibration
 from jaxfacs.runtime import metrics
 from jaxfacs.train import checkpoint, evaluation
+from jaxfacs.train.trained import load_for_inference
 
 
 def start(config_path, workdir: Path, *more) -> subprocess.Popen:
@@ -225,7 +227,8 @@ def test_smoke_and_help(config_path, tmp_path, capsys):
     assert "--optim.learning-rate" in capsys.readouterr().out
 
 
-def test_evaluate_writes_the_report_and_the_thresholds(copy_of, capsys):
+def test_evaluate_writes_the_report_and_the_thresholds(copy_of, capsys, monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_LABELS", 3)
     workdir = copy_of()
     assert cli.main(["evaluate", "--workdir", str(workdir), "--step", "60"]) == 0
     folder = workdir / "evaluation" / "test" / "60"
@@ -235,15 +238,34 @@ def test_evaluate_writes_the_report_and_the_thresholds(copy_of, capsys):
     thresholds = json.loads((workdir / "evaluation/validation/60/thresholds.json").read_text())
     assert set(thresholds) == set(tiny.AUS)
     assert report["thresholds"] == report["meta"]["thresholds"] == "tuned for F1 on validation"
-    assert "mean AP" in capsys.readouterr().out
+    curves = json.loads((workdir / "evaluation/validation/60/calibration.json").read_text())
+    assert set(curves["curves"]) and set(curves["curves"]) == {
+        row["au"] for row in report["calibration"]["per_au"] if row["method"] != "none"
+    }
+    trained = load_for_inference(workdir, step=60)
+    assert trained.calibration == (curves["curves"] or None)
+    assert trained.thresholds == thresholds
+    said = capsys.readouterr().out
+    assert "mean AP" in said and "calibration error" in said
 
 
-def test_a_report_on_the_tuning_split_says_that_its_f1_is_too_high(copy_of):
+def test_a_report_on_the_tuning_split_says_that_its_f1_is_too_high(copy_of, monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_LABELS", 3)
     workdir = copy_of()
     words = ["evaluate", "--workdir", str(workdir), "--step", "60", "--split", "validation"]
     assert cli.main(words) == 0
-    page = (workdir / "evaluation" / "validation" / "60" / "report.md").read_text()
+    folder = workdir / "evaluation" / "validation" / "60"
+    page = (folder / "report.md").read_text()
     assert "tuned for F1 on validation, the split reported here: the F1 is too high" in page
+    assert "Each half of the people of validation calibrated by" in page
+    assert (folder / "reliability.png").is_file()
+    # Told not to: no curve is left for thresholds that are of other probabilities.
+    words = [*words, "--calibration", "none", "--threshold-for", "recall:0.9"]
+    assert cli.main(words) == 0
+    assert load_for_inference(workdir, step=60).calibration is None
+    report = json.loads((folder / "report.json").read_text())
+    assert "calibration" not in report and "a recall of 0.9" in report["thresholds"]
+    assert cli.main([*words[:-1], "most"]) == 2
 
 
 def test_evaluate_finds_records_that_moved(copy_of, records, tmp_path, capsys):
