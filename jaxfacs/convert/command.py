@@ -105,7 +105,7 @@ def export_trained(
     keep_emotion = own_emotions and config.emotion
     weights = flat(params=trained.params, stats=trained.stats)
     stored = precisions.stored(weights, precision)
-    function = _function(trained, precision, keep_emotion=keep_emotion)
+    function = function_of(trained, precision, keep_emotion=keep_emotion)
     shape = jax.ShapeDtypeStruct((1, data.frames, data.size, data.size, 3), jnp.uint8)
     outputs = jax.eval_shape(function, stored, shape)
     crop = dict(trained.manifest["data"]["crop"])
@@ -120,7 +120,7 @@ def export_trained(
     if precision != "float32":
         from jaxfacs.convert.compare import measure
 
-        plain = jax.jit(_function(trained, "float32", keep_emotion=keep_emotion))
+        plain = jax.jit(function_of(trained, "float32", keep_emotion=keep_emotion))
         runs = (functools.partial(plain, weights), functools.partial(jax.jit(function), stored))
         measured["against_float32"] = {
             "weight_bytes": {"float32": _bytes(weights), "stored": _bytes(stored)},
@@ -152,7 +152,7 @@ def export_trained(
     )
 
 
-def _function(trained: Any, precision: Precision, *, keep_emotion: bool) -> Callable[..., Any]:
+def function_of(trained: Any, precision: Precision, *, keep_emotion: bool) -> Callable[..., Any]:
     """(stored weights, uint8 clips) -> outputs of a bundle, computed in that precision."""
     import jax
     import jax.numpy as jnp
@@ -205,6 +205,7 @@ def _about(trained: Any, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "validation": trained.metrics,
         "thresholds": "tuned on validation" if trained.thresholds else "0.5, not tuned",
         "data": _sources(trained.manifest["data"]),
+        "emotions": list(trained.emotions),
         "experiment": dataclasses.asdict(public),
         "checkpoint_sha256": trained.manifest["sha256"],
         "jaxfacs": __version__,
