@@ -61,6 +61,8 @@ class Limits:
     """open connections"""
     header_s: float = 10.0
     """longest time in which the head of a request must arrive"""
+    unread_s: float = 20.0
+    """longest time in which a client takes nothing of what it is sent"""
 
     def __post_init__(self):
         for field in fields(self):

@@ -140,8 +140,7 @@ class Session:
         finally:
             for task in tasks:
                 task.cancel()
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
-                del result
+            await asyncio.wait(tasks)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             await self._websocket.close(1000)
 
@@ -172,9 +171,8 @@ class Session:
         now = time.monotonic()
         left_s = self._begun + self._limits.session_s - now
         try:
-            message = await asyncio.wait_for(
-                self._websocket.receive(), max(0.0, min(left_s, self._limits.idle_s))
-            )
+            async with asyncio.timeout(max(0.0, min(left_s, self._limits.idle_s))):
+                message = await self._websocket.receive()
         except TimeoutError:
             if left_s <= self._limits.idle_s:
                 raise Ended(
@@ -323,7 +321,8 @@ class Session:
 
     async def _write(self, text: str) -> None:
         try:
-            await asyncio.wait_for(self._websocket.send_text(text), _SEND_S)
+            async with asyncio.timeout(_SEND_S):
+                await self._websocket.send_text(text)
         except TimeoutError:
             raise Ended(IDLE, "the answers are not read; read them as they come") from None
 
@@ -345,5 +344,6 @@ async def _close(websocket: WebSocket, ended: Ended) -> None:
     """Tells why, and closes; a client that has left already is no error."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
         text = json.dumps({"type": "error", "error": str(ended)})
-        await asyncio.wait_for(websocket.send_text(text), _SEND_S)
-        await websocket.close(ended.code, str(ended)[:120])
+        async with asyncio.timeout(_SEND_S):
+            await websocket.send_text(text)
+            await websocket.close(ended.code, str(ended)[:120])

@@ -13,10 +13,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from jaxfacs.infer.predictor import load
+from jaxfacs.serve import protocol
 from jaxfacs.serve.app import create_app
 from jaxfacs.serve.limits import Limits
 from jaxfacs.serve.log import event
-from jaxfacs.serve.protocol import protocol
 from jaxfacs.serve.service import Settings
 
 _NAMES = ("localhost", "127.0.0.1", "::1")
@@ -67,8 +67,8 @@ def configured(
     """How connections are held: bounded in number, in time and in size, before they reach us."""
     return uvicorn.Config(
         app,
-        http=protocol(limits.header_s),
-        ws="websockets-sansio" if _has_sansio() else "websockets",
+        http=protocol.http(limits.header_s, limits.unread_s),
+        ws=protocol.websocket(limits.unread_s),
         loop="asyncio",
         lifespan="on",
         log_config=None,
@@ -96,12 +96,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         # uvicorn would kill itself by the same signal at the end; we end by returning.
         self._captured_signals = [s for s in self._captured_signals if s != signal.SIGTERM]
-
-
-def _has_sansio() -> bool:
-    from uvicorn.config import WS_PROTOCOLS
-
-    return "websockets-sansio" in WS_PROTOCOLS
 
 
 class _OneLine(logging.Handler):

@@ -117,7 +117,8 @@ async def _chunks(body: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[b
     start, size = time.monotonic(), 0
     while True:
         try:
-            chunk = await asyncio.wait_for(anext(body), limits.upload_stall_s)
+            async with asyncio.timeout(limits.upload_stall_s):
+                chunk = await anext(body)
         except StopAsyncIteration:
             return
         except TimeoutError:
