@@ -93,6 +93,7 @@ class _Open:
     held: deque[_Looked] = field(default_factory=deque)  # came while the film stood still
     mark: Mapping[str, Any] | None = None  # to be made as soon as all its clips are answered
     ended: bool = False
+    error: Exception | None = None
     stood: int = 0  # frames of others since it stands still
 
     @property
@@ -115,7 +116,8 @@ def read(
       at_once: films whose frames are read at the same time.
       stop_live: where set, cameras and streams end.
 
-    A film that fails ends with the error in its `Done`; the others go on. A mark is made every
+    A film that fails ends, after the results of its frames so far, with the error in its `Done`;
+    the others go on. A mark is made every
     `mark_every` frames counted from the film's beginning, when the network has answered all clips
     up to there: that the answers do not depend on where a film was interrupted.
     """
@@ -193,12 +195,10 @@ class _Run:
         opened.room.release()
         for other in self._open:
             other.stood += other.stands
-        if looked.error is not None:
-            if not isinstance(looked.error, FAULTS):
-                raise looked.error
-            self._open.remove(opened)
-            yield Done(film, looked.error)
-        elif looked.seen is None or film.cancelled:
+        if looked.error is not None and not isinstance(looked.error, FAULTS):
+            raise looked.error
+        if looked.seen is None or film.cancelled:
+            opened.error = looked.error
             opened.room.release(AHEAD + 2)  # a thread that waits shall notice that it is over
             film.stream.close()
             opened.ended = True
@@ -227,7 +227,7 @@ class _Run:
                 for result in stream.last():
                     yield Result(opened.film, result)
                 self._open.remove(opened)
-                yield Done(opened.film)
+                yield Done(opened.film, opened.error)
 
     def _look(self, opened: _Open) -> None:
         """The work of a film's thread."""

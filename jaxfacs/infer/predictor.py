@@ -12,7 +12,7 @@ import numpy as np
 from jaxfacs.emotion.person import Person
 from jaxfacs.errors import UserError
 from jaxfacs.faces import detect
-from jaxfacs.faces.track import follower
+from jaxfacs.faces.track import EVERY, follower
 from jaxfacs.infer import bundle as bundles
 from jaxfacs.infer import compiled, engine
 from jaxfacs.infer import source as sources
@@ -26,8 +26,6 @@ from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.stream import Stream
 
 _CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
-DETECT_EVERY = 8  # frames: how late one who joins others may be noticed
-
 Follow = Callable[[np.ndarray], list[tuple[int, detect.Face]]]
 
 
@@ -76,6 +74,11 @@ class Predictor:
         self.reading = Reading.of(bundle, outputs)
         self.emotions = self.reading.emotion_names
         self.valence_arousal = self.reading.has_affect
+
+    @property
+    def platform(self) -> str:
+        """Where the network runs: "cpu", "gpu" or "tpu"."""
+        return self._network.device.platform
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -212,7 +215,7 @@ class Predictor:
         fps: float | None = None,
         still: bool = False,
         hop: int | None = None,
-        detect_every: int = DETECT_EVERY,
+        detect_every: int = EVERY,
         follow: Follow | None = None,
         submit: Submit | None = None,
         settings: AnswerSettings | None = None,
@@ -226,8 +229,8 @@ class Predictor:
             (default: a quarter of a clip; 1 asks it for every frame, at `hop` times the cost), or
             between two windows of a per-frame network (default: half a clip, so that every frame
             is answered from the middle of a window).
-          detect_every: frames between two searches of the whole frame; between them each face is
-            looked for near its last place.
+          detect_every: a face that is followed is detected anew in each so many frames, and at once
+            where its picture changed; between, it moves along with its picture.
           follow: frame -> its faces with ids, instead of this predictor's own detector and tracker.
           submit: clips_BTHWC -> a function that waits for their outputs, instead of this
             predictor's own network, where others use that too.
@@ -262,7 +265,7 @@ class Predictor:
         """
         settings = settings or AnswerSettings(causal=True)
         return Live(
-            follow=follow or follower(self._detector, search_every=DETECT_EVERY),
+            follow=follow or follower(self._detector),
             crop=self.crop,
             reading=self.reading,
             answers=Answers(self.reading, settings, fps=fps, rest=self.rest(settings)),
@@ -282,7 +285,7 @@ class Predictor:
         fps: float | None,
         still: bool,
         hop: int | None = None,
-        detect_every: int = DETECT_EVERY,
+        detect_every: int = EVERY,
         follow: Follow | None = None,
         settings: AnswerSettings | None = None,
         rest: Person | None = None,
@@ -293,11 +296,7 @@ class Predictor:
         if detect_every < 1:
             raise UserError(f"detect-every is {detect_every}; give 1 (every frame) or more")
         if follow is None:
-            follow = (
-                partial(_alone, detector)
-                if still
-                else follower(detector, search_every=detect_every)
-            )
+            follow = partial(_alone, detector) if still else follower(detector, every=detect_every)
         default_hop = max(1, spec.frames // (2 if spec.per_frame else 4))
         return Stream(
             batches=batches,

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -12,8 +15,12 @@ from tiny_bundle import AUS, THRESHOLDS, write_tiny
 
 from jaxfacs.cli import main
 from jaxfacs.emotion import RuleMapper
+from jaxfacs.errors import UserError
+from jaxfacs.infer import source as sources
+from jaxfacs.infer.source import Source, Timed
 
 EMOTIONS = RuleMapper("facs_manual").emotions
+BOX = ("box_x", "box_y", "box_w", "box_h")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +52,7 @@ def test_film_to_table_origin_and_overlay(model, film, tmp_path, capfd):
         *("frame", "face_id", "timestamp", "confidence", "success"),
         *(f"{n}_{kind}" for kind in "rcp" for n in names),
         *EMOTIONS,
+        *BOX,
     ]
     assert [row[0] for row in rows] == [str(i) for i in range(1, 41)]
     assert [row[2] for row in rows[:3]] == ["0.000", "0.050", "0.100"]
@@ -96,7 +104,7 @@ def test_pictures_and_folders(model, tmp_path, frames):
     assert [(r[4], r[-1]) for r in rows] == [("1", "00.png"), ("0", "25.png"), ("0", "bad.jpg")]
     assert sorted(p.name for p in (out / "faces.overlay").iterdir())[0] == "00.png.jpg"
     header, *rows = read(out / "00.csv")
-    assert header[-1] == EMOTIONS[-1] and len(rows) == 1 and (out / "00.overlay.jpg").exists()
+    assert header[-1] == BOX[-1] and len(rows) == 1 and (out / "00.overlay.jpg").exists()
     assert json.loads((out / "faces.json").read_text())["unreadable_frames"] == 1
 
 
@@ -162,15 +170,130 @@ def test_bad_input_is_one_line_and_nothing_is_left(model, film, tmp_path, capfd,
     assert not list((tmp_path / "o").glob("*") if (tmp_path / "o").is_dir() else [])
 
 
-def test_a_full_disk_leaves_no_table(model, film, tmp_path, capfd, monkeypatch):
-    import errno
+def test_a_full_disk_leaves_no_table(model, film, tmp_path, capfd):
+    """A limit on the size of files fails in the same calls as a disk without room."""
+    out, before = tmp_path / "o", resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+        assert run(film, "--model", model, "--out", out) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    err = capfd.readouterr().err
+    assert "drawn.csv cannot be written (File too large); make room" in err
+    assert "Traceback" not in err and not list(out.iterdir())
 
-    from jaxfacs.infer import table
 
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_place_that_is_not_writable(model, film, capfd):
+    assert run(film, "--model", model, "--out", "/proc") == 2
+    assert "/proc is not writable" in capfd.readouterr().err
 
-    monkeypatch.setattr(table, "rows", full)
-    assert run(film, "--model", model, "--out", tmp_path / "o") == 2
-    assert "No space left on device" in capfd.readouterr().err
-    assert not list((tmp_path / "o").iterdir())
+
+def test_one_input_that_fails_does_not_end_the_others(model, film, tmp_path, capfd, monkeypatch):
+    other = tmp_path / "other.avi"
+    other.write_bytes(film.read_bytes())
+    whole, calls = Source.frames, []
+
+    def frames(self, first=0):
+        calls.append(self.name)
+        for timed in whole(self, first):
+            if self.name == "other" and timed.number == 9:
+                raise UserError(f"{self.origin} vanished; look for it")
+            yield timed
+
+    monkeypatch.setattr(Source, "frames", frames)
+    out = tmp_path / "o"
+    assert run(other, film, "--model", model, "--out", out) == 2
+    printed = capfd.readouterr()
+    assert "other.avi vanished; look for it" in printed.err.splitlines()[0]
+    assert "1 of 2 inputs failed" in printed.err.splitlines()[-1]
+    assert "40 frames, 30 with a face" in printed.out
+    assert sorted(p.name for p in out.iterdir()) == ["drawn.csv", "drawn.json"]
+    assert sorted(calls) == ["drawn", "other"]
+
+
+def test_what_was_read_is_not_read_again(model, film, tmp_path, capfd, monkeypatch):
+    words = [film, "--model", model, "--out", tmp_path]
+    table = tmp_path / "drawn.csv"
+    assert run(*words) == 0
+    first, made = table.read_bytes(), table.stat().st_mtime_ns
+    capfd.readouterr()
+    assert run(*words, "--segments") == 0  # of the table that is there
+    assert "read before with this model and these settings" in capfd.readouterr().out
+    assert table.stat().st_mtime_ns == made and (tmp_path / "drawn.segments.csv").exists()
+    assert run(*words, "--overwrite") == 0
+    assert table.stat().st_mtime_ns > made and table.read_bytes() == first
+    for more in (["--every", "2"], ["--smooth", "0.2"], ["--columns", "py-feat"]):
+        capfd.readouterr()
+        assert run(*words, *more) == 0
+        assert "read before" not in capfd.readouterr().out and table.read_bytes() != first
+    assert run(*words) == 0
+    assert table.read_bytes() == first
+    table.write_bytes(first[:-5])
+    assert run(*words) == 0 and table.read_bytes() == first
+
+
+def test_options_reach_the_numbers(model, film, tmp_path):
+    out = tmp_path / "o"
+    words = ["--every", "3", "--start", "0.2", "--end", "1.0", "--format", "json"]
+    answering = ["--baseline", "first:0.5", "--smooth", "0.1", "--detect-every", "2"]
+    assert run(film, "--model", model, "--out", out, *words, *answering) == 0
+    rows = [json.loads(line) for line in (out / "drawn.jsonl").read_text().splitlines()]
+    assert [row["frame"] for row in rows] == [5, 8, 11, 14, 17, 20]
+    settings = json.loads((out / "drawn.json").read_text())["settings"]
+    assert settings["frames"]["every"] == 3 and settings["frames"]["start"] == "0.2"
+    assert settings["baseline"] == "first:0.5" and settings["smooth_s"] == 0.1
+    assert settings["detect_every"] == 2 and settings["platform"] == "cpu"
+
+
+def test_everything_that_can_be_made_of_a_film(model, film, tmp_path, capfd):
+    words = ["--overlay", "--segments", "--plots", "--heat-map", "--report"]
+    assert run(film, "--model", model, "--out", tmp_path, *words) == 0
+    made = {p.name.removeprefix("drawn.") for p in tmp_path.iterdir()}
+    assert made == {
+        *("csv", "json", "segments.csv", "overlay.mp4", "timeline.png", "timeline.svg"),
+        *("face.png", "report.html"),
+    }
+    assert capfd.readouterr().err.count("Traceback") == 0
+
+
+class Camera(Source):
+    """Gives frames until somebody has had enough."""
+
+    def __init__(self, frames, *, interrupt_at=None, breaks_at=None):
+        super().__init__("camera-0", None, fps=20.0, live=True, camera=0)
+        self._frames, self._interrupt_at, self._breaks_at = frames, interrupt_at, breaks_at
+
+    def frames(self, first=0):
+        for number in range(1, 2000):
+            if number == self._interrupt_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            if number == self._breaks_at:
+                raise UserError("camera 0 vanished; plug it in")
+            yield Timed(number, number / 20, self._frames[number % 20])
+
+
+def test_ctrl_c_ends_a_camera_and_its_table_is_written(model, frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "find", lambda *a, **k: [Camera(frames, interrupt_at=30)])
+    words = ["--camera", "0", "--model", model, "--out", tmp_path]
+    for name in ("camera-0", "camera-0-2"):  # a recording is never replaced by the next one
+        assert run(*words) == 0
+        assert 29 <= len(read(tmp_path / f"{name}.csv")) - 1 < 200
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_camera_that_vanishes_leaves_its_table(model, frames, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(sources, "find", lambda *a, **k: [Camera(frames, breaks_at=30)])
+    assert run("--camera", "0", "--model", model, "--out", tmp_path) == 2
+    assert len(read(tmp_path / "camera-0.csv")) - 1 == 29
+    assert "camera 0 vanished; plug it in" in capfd.readouterr().err
+    assert json.loads((tmp_path / "camera-0.json").read_text())["warnings"]
+
+
+def test_help_teaches(capfd):
+    with pytest.raises(SystemExit):
+        run("--help")
+    text = capfd.readouterr().out
+    assert "jaxfacs predict film.mp4 --model m.jaxfacs --out results" in text
+    for option in ("--camera", "--every", "--baseline", "--films-at-once", "--heat-map"):
+        assert option in text
+    assert len(text.splitlines()) < 120
