@@ -20,6 +20,8 @@ from jaxfacs.infer import tables
 from jaxfacs.infer.tables_layouts import LEADING
 
 PRESENT = 0.5  # where the table says neither presence nor threshold
+GONE = 0.7  # of the threshold: a probability that wavers about it is one segment
+SHORTEST = 2  # frames with the AU: a single one may be an error of the network
 MOST_FACES = 8
 MOST_SEGMENTS = 2000  # of each face: those of the longest and strongest
 _CHUNK, _LINES = 2000, 50_000  # rows at once, of whole rows and of their leading cells
@@ -56,7 +58,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Segment:
-    """One AU from onset to offset, as the table's presence has it.
+    """One AU from onset to offset, by the rule of `jaxfacs.infer.segments`.
 
     Attributes:
       au: label.
@@ -275,7 +277,9 @@ class _Gather:
     ):
         self.values, self.bins, self.frame_N, self.axis_N = values, max(1, bins), frame_N, axis_N
         self.threshold_A = np.array([(thresholds or {}).get(au, PRESENT) for au in values.aus])
-        self.of_face = {face: _FaceSums(values, self.bins, axis_N) for face in kept}
+        self.of_face = {
+            face: _FaceSums(values, self.bins, axis_N, self.threshold_A) for face in kept
+        }
 
     def add(self, table: tables.Table) -> None:
         found = _found(table)
@@ -294,7 +298,7 @@ class _Gather:
 
 
 class _FaceSums:
-    def __init__(self, values: Values, bins: int, axis_N: np.ndarray):
+    def __init__(self, values: Values, bins: int, axis_N: np.ndarray, threshold_A: np.ndarray):
         shape, count = (bins, values.count), len(values.aus)
         self.values, self.axis_N = values, axis_N
         self.rows_B = np.zeros(bins, int)
@@ -302,7 +306,7 @@ class _FaceSums:
         self.sum_BK, self.known_BK = np.zeros(shape, "f4"), np.zeros(shape, "i4")
         self.while_A, self.graded_A = np.zeros(count), np.zeros(count)
         self.peak_A, self.peak_at_A = np.full(count, -1.0), np.zeros(count, int)
-        self.segments = _Segments(values.aus, axis_N)
+        self.segments = _Segments(values.aus, axis_N, threshold_A)
 
     def add(self, values_NK: np.ndarray, at_N: np.ndarray, bin_N: np.ndarray) -> None:
         np.add.at(self.rows_B, bin_N, 1)
@@ -324,7 +328,7 @@ class _FaceSums:
         higher_A = high_A > self.peak_A
         self.peak_A = np.where(higher_A, high_A, self.peak_A)
         self.peak_at_A = np.where(higher_A, at_N[best_A], self.peak_at_A)
-        self.segments.add(c_NA, np.where(np.isnan(r_NA), 5 * p_NA, r_NA), at_N)
+        self.segments.add(p_NA, c_NA, np.where(np.isnan(r_NA), 5 * p_NA, r_NA), at_N)
 
     def face(self, face_id: int) -> Face:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -352,68 +356,79 @@ class _Open:
     apex: int
     level: float
     begins: bool
+    last: int  # its last frame with the AU
+    frames: int  # so many with it
 
 
 class _Segments:
-    """Runs of presence of one face's AUs, over chunks of its rows."""
+    """Segments of one face's AUs, over chunks of its rows.
 
-    def __init__(self, aus: Sequence[str], axis_N: np.ndarray):
-        self.aus, self.axis_N = aus, axis_N
+    As in `jaxfacs.infer.segments`: a segment begins with the first frame in which the AU is present
+    and goes on until its probability is below 0.7 of the threshold, or the face is lost.
+    """
+
+    def __init__(self, aus: Sequence[str], axis_N: np.ndarray, threshold_A: np.ndarray):
+        self.aus, self.axis_N, self.gone_A = aus, axis_N, GONE * threshold_A
         self.count = 0
         self._open: dict[int, _Open] = {}
         self._kept: list[tuple[float, int, Segment]] = []
         self._last = -2  # the frame of the row before
         self._absent_A = np.zeros(len(aus), bool)  # known not to be present in that row
 
-    def add(self, c_NA: np.ndarray, level_NA: np.ndarray, at_N: np.ndarray) -> None:
+    def add(
+        self, p_NA: np.ndarray, c_NA: np.ndarray, level_NA: np.ndarray, at_N: np.ndarray
+    ) -> None:
         present_NA, absent_NA = c_NA >= 0.5, c_NA < 0.5
+        alive_NA = present_NA | (absent_NA & (p_NA >= self.gone_A))
         apart_N = np.diff(at_N, prepend=self._last) != 1  # frames between, without this face
-        before_NA = np.vstack([self._absent_A, absent_NA[:-1]])
+        before_NA = np.vstack([self._absent_A, absent_NA[:-1]]) & ~apart_N[:, None]
+        turn_NA = np.diff(alive_NA, axis=0, prepend=alive_NA[:1]) | apart_N[:, None]
         was_A = np.isin(np.arange(len(self.aus)), list(self._open))
-        turn_NA = np.vstack([was_A, present_NA[:-1]]) != present_NA
         for a in np.flatnonzero(present_NA.any(0) | was_A).tolist():
-            cuts = np.flatnonzero(turn_NA[:, a] | apart_N).tolist()
-            if cuts[:1] != [0]:
-                self._go_on(a, level_NA[: (cuts or [None])[0], a], at_N)
+            cuts = sorted({0, *np.flatnonzero(turn_NA[:, a]).tolist()})
             for first, after in pairwise([*cuts, len(at_N)]):
-                apart = bool(apart_N[first])
-                before = int(at_N[first - 1]) if first else self._last
-                self._close(a, before, ends=not apart and bool(absent_NA[first, a]))
-                if present_NA[first, a]:
-                    begins = not apart and bool(before_NA[first, a])
-                    self._open[a] = _Open(int(at_N[first]), int(at_N[first]), -1.0, begins)
-                    self._go_on(a, level_NA[first:after, a], at_N[first:after])
+                if apart_N[first] or not alive_NA[first, a]:
+                    before = int(at_N[first - 1]) if first else self._last
+                    self._close(a, before, bool(absent_NA[first, a] and not apart_N[first]))
+                if alive_NA[first, a]:
+                    there = first + np.flatnonzero(present_NA[first:after, a])
+                    self._go_on(a, at_N[there], level_NA[there, a], before_NA[there[:1], a])
         self._last, self._absent_A = int(at_N[-1]), absent_NA[-1]
 
     def finish(self) -> tuple[Segment, ...]:
         for a in list(self._open):
-            self._close(a, self._last, ends=False)
+            self._close(a, self._last, False)
         return tuple(sorted((s for *_, s in self._kept), key=lambda s: (s.onset_s, s.au)))
 
-    def _go_on(self, a: int, level_T: np.ndarray, at_T: np.ndarray) -> None:
-        run = self._open.get(a)
-        if run is None or not len(level_T):
+    def _go_on(self, a: int, at_T: np.ndarray, level_T: np.ndarray, begins_1: np.ndarray) -> None:
+        """Frames with the AU, of one segment."""
+        if not len(at_T):
             return
+        first = int(at_T[0])
+        run = self._open.setdefault(a, _Open(first, first, -1.0, bool(begins_1[0]), first, 0))
         best = int(np.nan_to_num(level_T, nan=-1.0).argmax())
         if level_T[best] > run.level:
             run.level, run.apex = float(level_T[best]), int(at_T[best])
+        run.last, run.frames = int(at_T[-1]), run.frames + len(at_T)
 
-    def _close(self, a: int, last: int, *, ends: bool) -> None:
+    def _close(self, a: int, before: int, absent: bool) -> None:
+        """Ends a segment after the frame `before`; `absent`: the next is known to be without it."""
         run = self._open.pop(a, None)
-        if run is None:
+        if run is None or run.frames < SHORTEST:
             return
-        axis_N, after = self.axis_N, min(last + 1, len(self.axis_N) - 1)
+        ends = absent or run.last < before
+        axis_N, after = self.axis_N, min(run.last + 1, len(self.axis_N) - 1)
         found = Segment(
             self.aus[a],
             float(axis_N[run.onset]),
             float(axis_N[run.apex]),
-            float(axis_N[after if ends else last]),
+            float(axis_N[after if ends else run.last]),
             max(run.level, 0.0),
             run.begins,
             ends,
         )
         self.count += 1
-        weight = (last + 1 - run.onset) * max(run.level, 0.1)
+        weight = run.frames * max(run.level, 0.1)
         heapq.heappush(self._kept, (weight, self.count, found))
         if len(self._kept) > MOST_SEGMENTS:
             heapq.heappop(self._kept)

@@ -37,8 +37,8 @@
   };
   const clock = (time) => {
     if (!data.timed) return `frame ${Math.round(time)}`;
-    const long = end >= 3600, whole = Math.floor(time), two = (n) => String(n).padStart(2, "0");
-    const rest = (time - whole).toFixed(2).slice(1);
+    const long = end >= 3600, hundredths = Math.round(100 * time), two = (n) => String(n).padStart(2, "0");
+    const whole = Math.floor(hundredths / 100), rest = `.${two(hundredths % 100)}`;
     const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
     return (long ? `${hours}:${two(minutes)}` : `${minutes}`) + `:${two(whole % 60)}${rest}`;
   };

@@ -5,7 +5,7 @@ import pytest
 from tiny_table import AUS, values, write_table
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import course
+from jaxfacs.infer import course, segments
 
 
 def test_a_short_film_keeps_every_frame(tmp_path):
@@ -44,18 +44,21 @@ def test_a_long_film_is_an_envelope(tmp_path):
     assert not found.every_frame
 
 
-def _segments_by_hand(present_T, time_T):
-    """(onset, offset, begins, ends) of runs; None in `present_T`: no face."""
-    runs, start = [], None
-    for t in range(len(present_T) + 1):
-        here = present_T[t] if t < len(present_T) else None
-        if here and start is None:
-            start = t
-        if not here and start is not None:
-            begins = start > 0 and present_T[start - 1] is not None
-            ends = here is not None
-            runs.append((time_T[start], time_T[t if ends else t - 1], begins, ends))
-            start = None
+def _segments_by_hand(p_T, time_T):
+    """(onset, offset, begins, ends) with threshold 0.5; None in `p_T`: no face."""
+    runs, t = [], 0
+    while t < len(p_T):
+        if p_T[t] is None or p_T[t] < 0.5:
+            t += 1
+            continue
+        start = last = t
+        while t < len(p_T) and p_T[t] is not None and p_T[t] >= 0.35:
+            last = t if p_T[t] >= 0.5 else last
+            t += 1
+        ends = last + 1 < len(p_T) and p_T[last + 1] is not None
+        begins = start > 0 and p_T[start - 1] is not None
+        if sum(p >= 0.5 for p in p_T[start : last + 1]) >= 2:
+            runs.append((time_T[start], time_T[last + 1 if ends else last], begins, ends))
     return runs
 
 
@@ -64,20 +67,40 @@ def test_segments_do_not_see_the_chunks(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(course, "_CHUNK", rows)
     path = write_table(tmp_path / "a.csv", 90, gap=(30, 31, 60))
     (face,) = course.read(path, bins=9).faces
-    _, r, c, _ = values(90)
+    p, r, c, _ = values(90)
     time_T = np.arange(90) / 20.0
     for a, au in enumerate(AUS):
-        present = [None if t + 1 in (30, 31, 60) else bool(c[t, a]) for t in range(90)]
+        p_T = [None if t + 1 in (30, 31, 60) else p[t, a] for t in range(90)]
         found = [s for s in face.segments if s.au == au]
         got = [(s.onset_s, s.offset_s, s.begins, s.ends) for s in found]
-        wanted = _segments_by_hand(present, time_T)
+        wanted = _segments_by_hand(p_T, time_T)
         assert [run[2:] for run in got] == [run[2:] for run in wanted], au
         np.testing.assert_allclose([run[:2] for run in got], [run[:2] for run in wanted])
         for segment in found:
             inside = (time_T >= segment.onset_s) & (time_T < segment.offset_s + 0.01)
-            inside &= np.array([bool(x) for x in present])
+            inside &= (c[:, a] > 0) & np.array([p is not None for p in p_T])
             assert segment.level == pytest.approx(r[inside, a].max())
             assert time_T[inside][r[inside, a].argmax()] == pytest.approx(segment.apex_s)
+
+
+def test_segments_are_those_of_the_table_of_segments(tmp_path):
+    rng = np.random.default_rng(5)
+    path = tmp_path / "film.csv"
+    rows = ["frame,face_id,timestamp,confidence,success,AU12_r,AU12_c,AU12_p"]
+    for t, p in enumerate(rng.uniform(0.2, 0.9, 120).round(3)):
+        seen = t % 50 != 49
+        told = f"{5 * p:.2f},{float(p >= 0.6)},{p}" if seen else ",,"
+        rows.append(f"{t + 1},{0 if seen else -1},{t / 25:.3f},1,{int(seen)},{told}")
+    path.write_text("\n".join(rows) + "\n")
+    segments.write(path, tmp_path / "segments.csv", thresholds={"12": 0.6})
+    lines = (tmp_path / "segments.csv").read_text().splitlines()
+    head = lines[0].split(",")
+    names = ("onset_s", "apex_s", "offset_s", "onset_seen", "offset_seen")
+    wanted = [[float(line.split(",")[head.index(name)]) for name in names] for line in lines[1:]]
+    (face,) = course.read(path, thresholds={"12": 0.6}).faces
+    got = [[s.onset_s, s.apex_s, s.offset_s, s.begins, s.ends] for s in face.segments]
+    assert len(wanted) > 8
+    np.testing.assert_allclose(got, wanted, atol=1e-3)
 
 
 def test_of_many_segments_the_longest_are_kept(tmp_path, monkeypatch):

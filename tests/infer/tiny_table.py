@@ -48,5 +48,6 @@ def write_table(
                 p, r, c, e = (part[t] for part in told[face])
                 box = [60 + 10 * face, 40, 120, 120] if boxes else []
                 told_aus = (*r[: len(aus)], *c[: len(aus)], *p[: len(aus)])
-                writer.writerow([t + 1, face, time, "0.90", 1, *told_aus, *e, *box])
+                scores = [*e, *[0.0] * len(emotions)][: len(emotions)]
+                writer.writerow([t + 1, face, time, "0.90", 1, *told_aus, *scores, *box])
     return path
