@@ -201,6 +201,11 @@ class AnswerSettings:
                 f"smoothing over {self.smooth_s} s; give 0 (not at all) to {LONGEST_S:g} seconds"
             )
 
+    def of_stills(self) -> "AnswerSettings":
+        """The same for pictures that have nothing to do with each other: no time, no medians."""
+        given = baseline.parse(self.baseline).kind in ("image", "profile")
+        return replace(self, baseline=self.baseline if given else "none", smooth_s=0.0)
+
 
 class Stage(Protocol):
     """Something that frames go through: it may hold them back for a while, and keeps order."""

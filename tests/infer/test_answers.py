@@ -186,6 +186,8 @@ def test_choices_that_there_are_not_are_named():
         "person": "",
         "causal": False,
     }
+    assert AnswerSettings("first:2", 0.5, "p").of_stills() == AnswerSettings("none", 0.0, "p")
+    assert AnswerSettings("image:a.png", 0.5).of_stills().baseline == "image:a.png"
 
 
 def test_the_networks_own_emotions_stay_its_own():
