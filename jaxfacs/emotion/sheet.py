@@ -332,8 +332,11 @@ def _json_parts(path: Path, keep: Sequence[str], texts: set[str], rows: int) -> 
 
 
 def _cells(values: list[Any]) -> Cells:
-    if all(value is None or isinstance(value, float | int) for value in values):
-        return np.array([np.nan if value is None else value for value in values], np.float64)
+    if {*map(type, values)} <= {float, int, bool, type(None)}:
+        try:
+            return np.array(values, np.float64)  # None becomes NaN
+        except OverflowError:
+            pass  # a whole number beyond float64, which `numbers` refuses
     return ["" if value is None else str(value) for value in values]
 
 

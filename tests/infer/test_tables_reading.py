@@ -290,6 +290,8 @@ def test_bad_lines_of_json_and_of_parquet(tmp_path):
     row = json.loads(lines[3])
     for bad, message in (
         (json.dumps({**row, "AU12_r": "high"}), "line 4: 'high' is no number for AU12_r"),
+        (json.dumps({**row, "AU12_r": [1]}), r"line 4: '\[1\]' is no number for AU12_r"),
+        (json.dumps({**row, "AU12_r": 10**400}), "line 4: AU12_r is infinite"),
         (json.dumps({**row, "more": 1}), r"line 4: other columns than line 1 \(more\)"),
         ("[" * 100_000, "line 4: no JSON object"),
         ("17", "line 4: no JSON object"),
