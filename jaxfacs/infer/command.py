@@ -19,6 +19,7 @@ from jaxfacs.faces.track import EVERY
 from jaxfacs.infer import baseline, engine, resume
 from jaxfacs.infer import source as sources
 from jaxfacs.infer.answers import AnswerSettings
+from jaxfacs.infer.extras import EXTRAS
 from jaxfacs.infer.predictor import Predictor, films_at_once, load
 from jaxfacs.infer.results_on_disk import Extra, Results, names
 from jaxfacs.infer.source import Source
@@ -413,61 +414,6 @@ def _say(results: Results) -> None:
         f"-> {results.table}",
         file=sys.stdout,
     )
-
-
-def _segments(results: Results, path: Path) -> None:
-    from jaxfacs.infer import segments
-
-    segments.write(results.table, path, thresholds=results.key["settings"]["thresholds"])
-
-
-def _overlay(results: Results, path: Path) -> None:
-    from jaxfacs.infer import overlay_file
-
-    del path  # of several pictures it is a folder
-    labels = {"aus": results.predictor.aus, "emotions": results.predictor.emotions}
-    with overlay_file.writing(results.out, results.name, results.source, **labels) as draw:
-        shown = overlay_file.results(results.table)
-        label = f"drawing {results.name}"
-        for result in track(shown, label=label, total=results.counts["frames"] or None):
-            draw(result)
-
-
-def _overlay_suffix(source: Source) -> str:
-    if not source.still:
-        return ".overlay.mp4"
-    return ".overlay.jpg" if len(source.pictures) == 1 else ".overlay"
-
-
-def _timeline(results: Results, path: Path) -> None:
-    from jaxfacs.infer import plots
-
-    plots.timeline(results.table, path)
-
-
-def _face_map(results: Results, path: Path) -> None:
-    from jaxfacs.infer import heat
-
-    heat.face_map(results.table, path)
-
-
-def _report(results: Results, path: Path) -> None:
-    from jaxfacs.infer import report
-
-    source = results.source
-    film = source.path if source.path is not None and source.path.is_file() else None
-    report.write(results.table, film, path)
-
-
-# Field of `Writing` (with what tells several files of it apart) -> what is made of the table.
-EXTRAS: Mapping[str, Extra] = {
-    "segments": Extra(".segments.csv", _segments),
-    "plots": Extra(".timeline.png", _timeline),
-    "plots.svg": Extra(".timeline.svg", _timeline),
-    "heat_map": Extra(".face.png", _face_map, of_stills=True),
-    "overlay": Extra(_overlay_suffix, _overlay, of_stills=True),
-    "report": Extra(".report.html", _report, of_stills=True),
-}
 
 
 def _free_names(found: list[Source], out: Path, overwrite: bool) -> list[str]:
