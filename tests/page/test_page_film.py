@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import re
+import urllib.error
 import urllib.request
 
+import cv2
 import pytest
 from page_tools import FPS, LENGTH, drawn_frames, until, write_film
 
@@ -325,3 +327,12 @@ def test_leaving_has_the_film_forgotten(read, server):
     with pytest.raises(urllib.error.HTTPError) as gone:
         results(server.url, job)
     assert gone.value.code == 404
+
+
+def test_a_still_is_a_film_of_one_frame(visit, tmp_path):
+    page = visit()
+    cv2.imwrite(str(tmp_path / "face.png"), drawn_frames()[0][..., ::-1])
+    read_film(page, tmp_path / "face.png")
+    assert page.locator("#stage-note").is_hidden()
+    assert drawn_box(page) is not None
+    assert page.locator("#play").is_disabled()

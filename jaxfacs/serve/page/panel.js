@@ -111,6 +111,8 @@ export class TopNow {
   }
 }
 
+const LEAST = 0.005; // a weight that would read 0.00 says nothing
+
 function reasonChips(entries, side, names) {
   return el("ul", { class: `chips ${side}` }, ...entries.map(([label, weight]) => {
     const absent = /^no /.test(label);
@@ -128,12 +130,14 @@ function reasonChips(entries, side, names) {
 function reasons(why, names) {
   const parts = [];
   for (const [side, words] of [["for", "For"], ["against", "Against"]]) {
-    if (!why[side].length) continue;
-    parts.push(el("dt", { text: words }), el("dd", {}, reasonChips(why[side].slice(0, 6), side, names)));
+    const listed = why[side].filter(([, weight]) => Math.abs(weight) >= LEAST).slice(0, 6);
+    if (listed.length) parts.push(el("dt", { text: words }), el("dd", {}, reasonChips(listed, side, names)));
   }
   if (why.unjudged.length) {
-    const listed = why.unjudged.map((label) => `AU ${label}`).join(", ");
-    parts.push(el("dt", { text: "Not judged" }), el("dd", {}, el("p", { class: "fine", text: `${listed}: this network does not read ${why.unjudged.length > 1 ? "them" : "it"}` })));
+    const labels = [...why.unjudged].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    const which = labels.length > 1 ? "them" : "it";
+    const text = `AU ${labels.join(", ")}: this network does not read ${which}`;
+    parts.push(el("dt", { text: "Not judged" }), el("dd", {}, el("p", { class: "fine", text })));
   }
   return el("dl", { class: "reasons" }, ...parts);
 }
@@ -193,11 +197,7 @@ export function showTopClip(root, summary, onseek) {
     parts.chance.title = "share of the frames in which it is present";
     parts.value.title = "mean intensity where it is present";
     if (onseek) {
-      parts.row.append(el("button", {
-        type: "button", class: "quiet peak", text: `peak ${clock(row.peakTime)}`,
-        "aria-label": `Go to the strongest AU ${row.au.label}, at ${clock(row.peakTime)}`,
-        on: { click: () => onseek(row.peakTime) },
-      }));
+      parts.row.append(peakButton(row.peakTime, `AU ${row.au.label}`, onseek));
     } else {
       parts.row.append(el("span", { class: "peak fine", text: `peak ${row.peak.toFixed(1)}` }));
     }
@@ -206,6 +206,26 @@ export function showTopClip(root, summary, onseek) {
 }
 
 const QUIET_MS = 8000;
+
+/** Other emotions of the clip: named in how many frames, for which AUs, and when most. */
+export function showMoments(root, rows, reasonsOf, onseek) {
+  const named = rows.slice(1).filter((row) => row.shareTop >= 0.01).slice(0, 4);
+  root.hidden = !named.length;
+  root.replaceChildren(...named.map((row) => {
+    const why = reasonsOf(row.name);
+    const forIt = (why?.for ?? []).filter(([, weight]) => weight >= LEAST).slice(0, 4).map(([label]) => label);
+    return el("li", { class: "moment" },
+      el("span", { class: "moment-name", text: capital(row.name) }),
+      el("span", { class: "fine", text: `${percent(row.shareTop)} of the frames${forIt.length ? `, for AU ${forIt.join(", ")}` : ""}` }),
+      onseek ? peakButton(row.peakTime, row.name, onseek) : null);
+  }));
+}
+
+const peakButton = (time, what, onseek) => el("button", {
+  type: "button", class: "quiet peak", text: `peak ${clock(time)}`,
+  "aria-label": `Go to the strongest ${what}, at ${clock(time)}`,
+  on: { click: () => onseek(time) },
+});
 
 /** Says aloud what changed: seldom, so that it does not talk over everything, and nothing twice. */
 export class Announcer {

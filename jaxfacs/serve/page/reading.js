@@ -71,7 +71,7 @@ export function isClear(shares) {
 /** One face over all frames: how often and how strongly each AU, and each emotion, was seen. */
 export function clipSummary(reading, id) {
   const aus = reading.aus.map((au, index) => ({ au, index, share: 0, intensity: 0, peak: -1, peakTime: 0 }));
-  const emotions = reading.emotions.map((name, index) => ({ name, index, mean: 0, shareTop: 0 }));
+  const emotions = reading.emotions.map((name, index) => ({ name, index, mean: 0, shareTop: 0, peak: -1, peakTime: 0 }));
   let count = 0;
   for (const frame of reading.frames) {
     const face = faceOf(frame, id);
@@ -85,7 +85,13 @@ export function clipSummary(reading, id) {
         row.peakTime = frame.timestamp;
       }
     }
-    for (const row of emotions) row.mean += face.emotions[row.index];
+    for (const row of emotions) {
+      row.mean += face.emotions[row.index];
+      if (face.emotions[row.index] > row.peak) {
+        row.peak = face.emotions[row.index];
+        row.peakTime = frame.timestamp;
+      }
+    }
     const top = likeliest(face);
     if (top >= 0) emotions[top].shareTop += 1;
   }

@@ -2,7 +2,7 @@
 
 import { $, clock, setText } from "./dom.js";
 import { drawOverlay } from "./overlay.js";
-import { Announcer, Bars, EmotionCard, FaceChoice, TopNow, rankedNow, showTopClip } from "./panel.js";
+import { Announcer, Bars, EmotionCard, FaceChoice, TopNow, rankedNow, showMoments, showTopClip } from "./panel.js";
 import { clipReasons, clipSummary, faceIds, faceOf, likeliest, strongest } from "./reading.js";
 import { Timeline } from "./timeline.js";
 
@@ -74,6 +74,8 @@ export class Workspace {
     const why = ranked.length ? clipReasons(this.reading, this.face, ranked[0].name) : null;
     const reasons = why ?? (this.#anyReasons() ? { for: [], against: [], unjudged: [] } : null);
     this.clipEmotion.show(ranked, reasons, "No face was found.");
+    const reasonsOf = (name) => clipReasons(this.reading, this.face, name);
+    showMoments($("moments"), summary.emotions, reasonsOf, this.how.onseek);
   }
 
   #anyReasons() {
