@@ -10,21 +10,20 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
-from jaxfacs.infer.tables_layouts import LEADING
 
 PRESENT = 0.5  # where the table says neither presence nor threshold
 GONE = 0.7  # of the threshold: a probability that wavers about it is one segment
 SHORTEST = 2  # frames with the AU: a single one may be an error of the network
 MOST_FACES = 8
 MOST_SEGMENTS = 2000  # of each face: those of the longest and strongest
-_CHUNK, _LINES = 2000, 50_000  # rows at once, of whole rows and of their leading cells
+_CHUNK, _LINES = 2000, 50_000  # at once, of whole rows and of their frames and faces
 
 
 @dataclass(frozen=True)
@@ -205,46 +204,16 @@ def _survey(path: Path) -> tuple[np.ndarray, np.ndarray, Counter[int], int]:
     """Frame numbers in order, their times, rows of each face, number of frames that have one."""
     number, time, faced = array("q"), array("d"), array("q")
     counts: Counter[int] = Counter()
-    for frame_N, face_N, time_N, found_N in _leading(path):
-        number.extend(frame_N.tolist())
-        time.extend(time_N.tolist())
-        faced.extend(frame_N[found_N].tolist())
-        counts.update(face_N[found_N].tolist())
+    for table in tables.chunks(path, rows=_LINES, values=False):
+        found = _found(table)
+        number.extend(table.frame_N.tolist())
+        time.extend(table.time_s_N.tolist())
+        faced.extend(table.frame_N[found].tolist())
+        counts.update(table.face_N[found].tolist())
     if not number:
         raise UserError(f"{path} has a header and no row; there is nothing to draw")
     frame_N, first_N = np.unique(np.array(number), return_index=True)
     return frame_N, np.array(time)[first_N], counts, len(np.unique(np.array(faced)))
-
-
-_Leading = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _leading(path: Path) -> Iterator[_Leading]:
-    """Frame, face, time and whether there is a face, of all rows in parts."""
-    if path.suffix.lower() == ".csv" and (parts := _leading_text(path)) is not None:
-        yield from parts
-        return
-    for table in tables.chunks(path, rows=_CHUNK):
-        yield table.frame_N, table.face_N, table.time_s_N, _found(table)
-
-
-def _leading_text(path: Path) -> list[_Leading] | None:
-    """The same of our own CSV, whose five leading cells are read twenty times as fast without the
-    rest; None for any other file, and where a cell is not as written by `tables`."""
-    parts = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            header = file.readline().split(",", len(LEADING))
-            if tuple(header[:-1]) != LEADING:
-                return None
-            while lines := list(islice(file, _LINES)):
-                cells = np.array([line.split(",", 5)[:5] for line in lines], float)
-                found_N = (cells[:, 1] >= 0) & (cells[:, 4] == 1)
-                frame_N, face_N = (cells[:, n].astype(np.int64) for n in (0, 1))
-                parts.append((frame_N, face_N, cells[:, 2], found_N))
-    except (OSError, ValueError):
-        return None  # the reader of tables says what is wrong with it
-    return parts
 
 
 def _found(table: tables.Table) -> np.ndarray:
