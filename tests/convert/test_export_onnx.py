@@ -12,6 +12,7 @@ from jaxfacs.cli import run_function
 from jaxfacs.convert.command import function_of
 from jaxfacs.convert.export import flat, write_bundle
 from jaxfacs.convert.onnx import convert, rewritten
+from jaxfacs.data.config import DataConfig
 from jaxfacs.errors import UserError
 from jaxfacs.infer import bundle, compiled
 from jaxfacs.infer.bundle import InputSpec
@@ -91,7 +92,7 @@ def mobilenet(*, per_frame):
         name="mobilenet3d_v2", width=0.2, per_frame=per_frame, intensity=True, emotion=True
     )
     names = {"aus": ("1", "12"), "emotions": ("neutral", "happy", "angry")}
-    net = SimpleNamespace(experiment=Experiment(model=model), **names)
+    net = SimpleNamespace(experiment=Experiment(data=DataConfig(source=""), model=model), **names)
 
     def init():
         module = create_module(model, aus=net.aus, num_emotions=3, dtype="float32", seed=0)
