@@ -22,7 +22,7 @@ PRESENT = 0.5  # where the table says neither presence nor threshold
 GONE = 0.7  # of the threshold: a probability that wavers about it is one segment
 SHORTEST = 2  # frames with the AU: a single one may be an error of the network
 MOST_FACES = 8
-MOST_SEGMENTS = 2000  # of each face: those of the longest and strongest
+MOST_SEGMENTS = 2000  # of each face, an equal part for each AU: the longest and strongest
 _CHUNK, _LINES = 2000, 50_000  # at once, of whole rows and of their frames and faces
 
 
@@ -88,7 +88,8 @@ class Face:
       intensity_A: mean intensity 0-5 while it is present; NaN unknown.
       peak_s_A: when its probability (among equals, its intensity) was highest; NaN unknown.
       emotion_E: mean score of each emotion.
-      segments: in order of onset, at most `MOST_SEGMENTS` of the `num_segments` that there were.
+      segments: in order of onset; of each AU the longest and strongest, `MOST_SEGMENTS` in all, of
+        the `num_segments` that there were.
     """
 
     face_id: int
@@ -340,7 +341,8 @@ class _Segments:
         self.aus, self.axis_N, self.gone_A = aus, axis_N, GONE * threshold_A
         self.count = 0
         self._open: dict[int, _Open] = {}
-        self._kept: list[tuple[float, int, Segment]] = []
+        self._kept: list[list[tuple[float, int, Segment]]] = [[] for _ in aus]
+        self._most = max(1, MOST_SEGMENTS // max(1, len(aus)))
         self._last = -2  # the frame of the row before
         self._absent_A = np.zeros(len(aus), bool)  # known not to be present in that row
 
@@ -367,7 +369,8 @@ class _Segments:
     def finish(self) -> tuple[Segment, ...]:
         for a in list(self._open):
             self._close(a, self._last, False)
-        return tuple(sorted((s for *_, s in self._kept), key=lambda s: (s.onset_s, s.au)))
+        kept = (segment for heap in self._kept for *_, segment in heap)
+        return tuple(sorted(kept, key=lambda s: (s.onset_s, s.au)))
 
     def _go_on(self, a: int, at_T: np.ndarray, level_T: np.ndarray, begins_1: np.ndarray) -> None:
         """Frames with the AU, of one segment."""
@@ -398,6 +401,6 @@ class _Segments:
         )
         self.count += 1
         weight = run.frames * max(run.level, 0.1)
-        heapq.heappush(self._kept, (weight, self.count, found))
-        if len(self._kept) > MOST_SEGMENTS:
-            heapq.heappop(self._kept)
+        heapq.heappush(self._kept[a], (weight, self.count, found))
+        if len(self._kept[a]) > self._most:
+            heapq.heappop(self._kept[a])

@@ -39,10 +39,10 @@ def timeline(table_path: str | Path, out: str | Path, *, face_id: int | None = N
     """Draws a table over time: a row for each AU, the emotions below.
 
     A row shows the AU's probability (the dark line is the mean, the light area runs from the lowest
-    to the highest value where several frames share a column of the picture), presence as shading,
-    the threshold as a dashed line where NAME.json tells it, and each event's onset, apex and offset
-    as marks. Times without the face are hatched. Several faces are lanes of a row, at most four,
-    those of the most frames.
+    to the highest value where several frames share a column of the picture), shading where the AU
+    is present in most of a column's frames, the threshold as a dashed line where NAME.json tells
+    it, and each event's onset, apex and offset as marks. Times without the face are hatched.
+    Several faces are lanes of a row, at most four, those of the most frames.
 
     Args:
       table_path: a table as `jaxfacs.infer.tables.read` takes it.
@@ -205,7 +205,7 @@ def _draw_lane(
         base - height * v[:, p] for v in (face.low_BK, face.high_BK, face.mean_BK)
     )
     unknown_B = np.isnan(face.mean_BK[:, p])
-    present_B = np.nan_to_num(face.high_BK[:, c]) >= 0.5
+    present_B = np.nan_to_num(face.mean_BK[:, c]) >= 0.5
     _shade(axes, edge_s, unknown_B, place)
     _spans(axes, edge_s, present_B, place, color=colour, alpha=0.16, lw=0)
     for first, last in runs(~unknown_B):
@@ -215,7 +215,7 @@ def _draw_lane(
         if not course.every_frame:
             low, high = _ended(low_B[first:last]), _ended(high_B[first:last])
             axes.fill(np.r_[x, x[::-1]], np.r_[low, high[::-1]], color=colour, alpha=0.3, lw=0)
-        axes.plot(x, mean, color=colour, lw=0.8)
+        axes.plot(x, mean, color=colour, lw=0.8 if course.every_frame else 0.4)
     _draw_marks(axes, [s for s in face.segments if s.au == course.values.aus[a]], place, colour)
 
 

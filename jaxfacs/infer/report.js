@@ -142,10 +142,10 @@
         sum += p / FULL;
         bottom = Math.min(bottom, share(low8[offset + b]));
         top = Math.max(top, share(high8[offset + b]));
-        present = Math.max(present, face.c[offset + b] === NONE ? 0 : face.c[offset + b]);
+        present += face.c[offset + b] === NONE ? 0 : face.c[offset + b];
       }
       if (!known) continue;
-      if (present >= FULL / 2) {
+      if (present / known >= FULL / 2) {
         pen.globalAlpha = 0.2;
         pen.fillRect(x, 1, 1, base - 1);
       }
@@ -377,7 +377,7 @@
   });
   $("seen").addEventListener("change", () => {
     for (const row of rows) {
-      const some = face.segments.some((s) => s[0] === row.a);
+      const some = face.occurs[row.a];
       row.row.hidden = bars[row.a].bar.hidden = $("seen").checked && !some;
     }
     drawAll();

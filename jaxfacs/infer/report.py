@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,7 +23,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.infer import course as courses
 from jaxfacs.infer import origin as origins
 from jaxfacs.infer import reasons, report_film
-from jaxfacs.infer.course import Course, Face, Values
+from jaxfacs.infer.course import Course, Face, Segment, Values
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.overlay import regions
 from jaxfacs.infer.plots import NEUTRAL, emotion_colours
@@ -202,6 +203,7 @@ def _face(course: Course, n: int, why: dict[str, Any] | None) -> dict[str, Any]:
             [at[s.au], round(s.onset_s, 3), round(s.apex_s, 3), round(s.offset_s, 3)]
             for s in face.segments
         ],
+        "occurs": (face.present_A > 0).tolist(),
         "why": why,
     }
     if not course.every_frame:
@@ -228,7 +230,8 @@ def _packed(array: np.ndarray) -> str:
 
 
 def _facts(course: Course, table_path: Path) -> str:
-    length = f"{course.end_s - course.start_s_B[0]:.1f} s, " if course.timed else ""
+    length_s = course.end_s - float(course.start_s_B[0])
+    length = f"{duration(length_s)}, " if course.timed else ""
     faces = f"{course.num_faces} face{'' if course.num_faces == 1 else 's'}"
     more = course.num_faces - len(course.faces)
     left = f" (the {len(course.faces)} of the most frames are shown)" if more > 0 else ""
@@ -262,6 +265,14 @@ def _origin(origin: Mapping[str, Any]) -> str:
     name = model.get("file") if isinstance(model, Mapping) else None
     made = f"Read by {name}. " if name else ""
     return f"{made}Report by jaxfacs {__version__}."
+
+
+def duration(seconds: float) -> str:
+    """ "11.1 s", "12 min 3 s", "2 h 0 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def clock(course: Course, time: float) -> str:
@@ -363,9 +374,20 @@ def _emotion_table(course: Course, face: Face) -> str:
     )
 
 
+def _longest(segments: Sequence[Segment], most: int) -> list[Segment]:
+    """The longest and strongest of each AU, as many of one as of another, in order of onset."""
+    longest = sorted(segments, key=lambda s: -(s.offset_s - s.onset_s) * max(s.level, 0.1))
+    rank: Counter[str] = Counter()
+    ranked = []
+    for segment in longest:
+        ranked.append((rank[segment.au], segment))
+        rank[segment.au] += 1
+    ranked.sort(key=lambda item: item[0])  # keeps the order among those of one rank
+    return sorted((s for _, s in ranked[:most]), key=lambda s: (s.onset_s, s.au))
+
+
 def _segment_table(course: Course, face: Face) -> str:
-    longest = sorted(face.segments, key=lambda s: -(s.offset_s - s.onset_s) * max(s.level, 0.1))
-    kept = sorted(longest[:MOST_SEGMENTS], key=lambda s: (s.onset_s, s.au))
+    kept = _longest(face.segments, MOST_SEGMENTS)
     rows = [
         f"<tr><td>{_escape(s.au)}</td><td class='n'>{'' if s.begins else '≤ '}"
         f"{_jump(course, s.onset_s)}</td><td class='n'>{_jump(course, s.apex_s)}</td>"

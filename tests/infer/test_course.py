@@ -103,14 +103,15 @@ def test_segments_are_those_of_the_table_of_segments(tmp_path):
     np.testing.assert_allclose(got, wanted, atol=1e-3)
 
 
-def test_of_many_segments_the_longest_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "MOST_SEGMENTS", 3)
+def test_of_many_segments_the_longest_of_each_au_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "MOST_SEGMENTS", 4)
     path = write_table(tmp_path / "a.csv", 90)
     (face,) = course.read(path).faces
     monkeypatch.undo()
     (whole,) = course.read(path).faces
-    assert face.num_segments == whole.num_segments == len(whole.segments) > 3
-    assert len(face.segments) == 3 and set(face.segments) <= set(whole.segments)
+    assert face.num_segments == whole.num_segments == len(whole.segments) > 4
+    assert {s.au for s in face.segments} == set(AUS) and len(face.segments) == 4
+    assert set(face.segments) <= set(whole.segments)
 
 
 def test_the_faces_of_the_most_frames_are_kept(tmp_path):
