@@ -26,13 +26,17 @@ _MIN_OVERLAP = 0.25  # intersection over union of a face with its box, moved to 
 _SAME_PLACE = 0.6
 _STEADY = 0.8  # below it the face is detected again
 # Of `looks.alikeness`. A face found where another one was, whose picture did not lead there, must
-# look like it at least so much; one that comes back, so much.
-_SAME_LOOK = 0.9
-_RETURN_LOOK = 1.08
+# look like it at least so much (half hidden faces look little like themselves); after a cut, so
+# much. One that comes back: so much near the place where it just was, so much anywhere.
+_SAME_LOOK, _SAME_LOOK_AFTER_CUT = 0.65, 0.9
+_RETURN_LOOK_NEAR, _RETURN_LOOK = 0.85, 1.08
 _NEW_VIEW = 1.15  # a look less like the known ones is kept as another view of the person
 _VIEWS = 8
+_SAME_FACE = 0.5  # overlap of two detections of one face
+_BESIDE = 0.02  # a face lost where it overlaps a found one so much may be behind it
 _HIDDEN = 0.4  # a face missed under a found one's box, overlapping it so much, is behind it
 _MOST_LOST = 100
+_SOON, _NEAR = 48, 3.0  # frames, and sides of the face
 # How far a box or landmark, in sides of the face, may lie from where it moved to, before it is
 # believed at once.
 _BOX_JUMP, _POINT_JUMP = 0.2, 0.08
@@ -51,6 +55,7 @@ class _Track:
     views_KD: np.ndarray
     last_seen: int  # frame in which it was last detected, or moved along from there
     likeness: float = 1.0  # of its picture to that of its last detection
+    hidden: bool = False  # it was lost beside another face, perhaps behind it
 
     @property
     def face(self) -> Face:
@@ -84,6 +89,10 @@ class Tracker:
         """Where the followed faces are, float32 (x, y, w, h) each."""
         return [t.face.box_4 for t in self._active]
 
+    def expects(self) -> bool:
+        """Whether somebody is behind another face, and may come out any time."""
+        return any(self._is_hidden(track) for track in self._lost)
+
     def move(self, frame_HWC: np.ndarray) -> bool:
         """Moves the followed faces to the next frame; whether all are surely still there."""
         self._frame_index += 1
@@ -102,19 +111,22 @@ class Tracker:
             track.last_seen = self._frame_index
         return _largest_first([(t.id, t.face) for t in self._active])
 
-    def update(self, faces: Sequence[Face], frame_HWC: np.ndarray) -> list[tuple[int, Face]]:
+    def update(
+        self, faces: Sequence[Face], frame_HWC: np.ndarray, *, cut: bool = False
+    ) -> list[tuple[int, Face]]:
         """The faces of the next frame (or of the one moved to) with their ids, largest first.
 
         Args:
           faces: what a detector found in this frame.
           frame_HWC: the frame, uint8 RGB; faces that the detector missed are looked for in it.
+          cut: it shows another scene than the frame before: places tell nothing.
         """
         if not self._moved:
             self.move(frame_HWC)
         self._moved = False
         looks_N = [looks.look(frame_HWC, face.box_4) for face in faces]
         free = set(range(len(faces)))
-        for track, n in self._matches(faces, looks_N):
+        for track, n in self._matches(faces, looks_N, cut=cut):
             alone = all(overlap(f.box_4, faces[n].box_4) < 0.1 for f in faces if f is not faces[n])
             self._see(track, faces[n], looks_N[n] if alone else None, frame_HWC)
             free.remove(n)
@@ -125,6 +137,7 @@ class Tracker:
             face = self._shown(track, found)
             if face is None:
                 self._active.remove(track)
+                track.hidden = not cut and self._beside(track, found)
                 self._lost.append(track)
             else:
                 shown.append((track.id, face))
@@ -147,6 +160,7 @@ class Tracker:
             state |= {
                 f"{k}.id": track.id,
                 f"{k}.last_seen": track.last_seen,
+                f"{k}.hidden": track.hidden,
                 f"{k}.numbers": np.array([track.likeness, anchor.face.confidence, *places]),
                 f"{k}.box": anchor.face.box_4,
                 f"{k}.points": np.zeros((0, 2), np.float32) if points is None else points,
@@ -173,14 +187,16 @@ class Tracker:
             )
             views = np.asarray(state[f"{k}.views"], np.float32)
             last_seen = int(state[f"{k}.last_seen"])
-            tracks.append(_Track(int(state[f"{k}.id"]), anchor, views, last_seen, likeness))
+            number, hidden = int(state[f"{k}.id"]), bool(state[f"{k}.hidden"])
+            tracks.append(_Track(number, anchor, views, last_seen, likeness, hidden))
         self._active = tracks[: int(state["active"])]
         self._lost = tracks[int(state["active"]) :]
 
     def _matches(
-        self, faces: Sequence[Face], looks_N: Sequence[np.ndarray]
+        self, faces: Sequence[Face], looks_N: Sequence[np.ndarray], *, cut: bool
     ) -> list[tuple[_Track, int]]:
         """Pairs of followed and found faces."""
+        enough = _SAME_LOOK_AFTER_CUT if cut else _SAME_LOOK
         score = np.zeros((len(self._active), len(faces)))
         for m, track in enumerate(self._active):
             box = track.face.box_4
@@ -189,7 +205,7 @@ class Tracker:
                 if near < _MIN_OVERLAP:
                     continue
                 alike = looks.alikeness(track.views_KD, look)
-                if track.likeness >= _SAME_PLACE or alike >= _SAME_LOOK:
+                if (track.likeness >= _SAME_PLACE and not cut) or alike >= enough:
                     score[m, n] = near + alike / looks.MOST
         return [(self._active[m], n) for m, n in best_pairs(score, 0.0)]
 
@@ -210,9 +226,15 @@ class Tracker:
         # A face that jumped (fast motion, dropped frames) is still active, one that left is lost.
         known = self._lost + [t for t in self._active if t.last_seen < self._frame_index]
         score = np.array(
-            [[looks.alikeness(t.views_KD, look) for _, look in found] for t in known]
+            [
+                [
+                    looks.alikeness(t.views_KD, look) - self._return_look(t, face)
+                    for face, look in found
+                ]
+                for t in known
+            ]
         ).reshape(len(known), len(found))
-        returned = {n: known[m] for m, n in best_pairs(score, _RETURN_LOOK)}
+        returned = {n: known[m] for m, n in best_pairs(score, 0.0)}
         for n, (face, look) in enumerate(found):
             anchor = drift.anchored(frame_HWC, face)
             track = returned.get(n)
@@ -223,6 +245,20 @@ class Tracker:
             self._lost = [t for t in self._lost if t is not track]
             if all(t is not track for t in self._active):
                 self._active.append(track)
+
+    def _return_look(self, track: _Track, face: Face) -> float:
+        """How much a face must look like one who left to be that one."""
+        before, now = track.face.box_4, face.box_4
+        apart = np.linalg.norm(before[:2] + before[2:] / 2 - now[:2] - now[2:] / 2)
+        near = self._is_hidden(track) and apart <= _NEAR * before[2]
+        return _RETURN_LOOK_NEAR if near else _RETURN_LOOK
+
+    def _is_hidden(self, track: _Track) -> bool:
+        return track.hidden and track.last_seen >= self._frame_index - _SOON
+
+    @staticmethod
+    def _beside(track: _Track, found: Sequence[np.ndarray]) -> bool:
+        return any(overlap(track.face.box_4, box) > _BESIDE for box in found)
 
     def _shown(self, track: _Track, found: Sequence[np.ndarray]) -> Face | None:
         missed, face = self._frame_index - track.last_seen, track.face
@@ -269,14 +305,15 @@ class Follower:
             return tracker.carry()
         faces: list[Face] = []
         if near:
-            faces = self._detector(frame_HWC, near)
+            faces = _each_once(self._detector(frame_HWC, near))
             self._since_near = 0
             search |= len(faces) < len(near) and self._since_search >= self._every
+            search |= tracker.expects() and self._since_search >= 2 * self._every
         else:
             search |= self._since_search >= (_IDLE if changed else _IDLE_STILL)
         if search:
             faces = faces + self._others(frame_HWC, faces)
-        return tracker.update(faces, frame_HWC)
+        return tracker.update(faces, frame_HWC, cut=cut)
 
     def state(self) -> dict[str, Any]:
         """All it knows of the frames so far, as numbers and arrays."""
@@ -372,6 +409,15 @@ def _step(before: np.ndarray, now: np.ndarray, jump: float) -> np.ndarray:
     shift = float(np.abs(now - before).max()) / jump
     weight = np.float32(min(1.0, 0.3 + 0.7 * shift**2))
     return before + weight * (now - before)
+
+
+def _each_once(faces: Sequence[Face]) -> list[Face]:
+    """Two searches close to each other may find the same face."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: -f.confidence):
+        if all(overlap(face.box_4, k.box_4) < _SAME_FACE for k in kept):
+            kept.append(face)
+    return largest_first(kept)
 
 
 def _without(frame_HWC: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
