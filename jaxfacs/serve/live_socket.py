@@ -254,60 +254,63 @@ class Session:
         self._settle(slot, {"type": "baseline", "set": is_set})
 
     async def _look_on(self) -> None:
-        """Frames of this client one by one: look, ask the network, answer."""
+        """Frames of this client, those that wait together: look, ask the network, answer."""
         while True:
             while not self._waiting:
                 self._work.clear()
                 await self._work.wait()
-            slot = self._waiting.popleft()
+            slots = [
+                self._waiting.popleft() for _ in range(min(self._live.at_once, len(self._waiting)))
+            ]
             try:
-                await self._answer(slot)
+                await self._answer(slots)
             except Full:
-                self._drop(slot, "behind")
+                for slot in slots:
+                    self._drop(slot, "behind")
             except Stopped:
                 raise Ended(_GOING_AWAY, "the server stops") from None
 
-    async def _answer(self, slot: _Slot) -> None:
-        service, frame = self._service, slot.frame
-        assert frame is not None
+    async def _answer(self, slots: list[_Slot]) -> None:
+        service = self._service
+        frames = [slot.frame for slot in slots if slot.frame is not None]
         loop = asyncio.get_running_loop()
-        clips, began, looked = await loop.run_in_executor(service.pool, self._look, frame)
+        clips, began, looked = await loop.run_in_executor(service.pool, self._look, frames)
         outputs = {}
         if len(clips):
             future = service.batcher.ask(clips, client=self._client_key, live=True)
             outputs = await asyncio.wrap_future(future)
         known = time.monotonic()
-        result = self._live.answer(outputs)
-        seen = [faces.face(f, service.explain) for f in result.faces]
-        total = time.monotonic() - slot.came
-        stages = {
-            "wait": began - slot.came,
-            "detect": looked - began,
-            "network": known - looked,
-            "total": total,
-        }
-        for stage, seconds in stages.items():
-            service.metrics.observe("jaxfacs_live_seconds", seconds, stage=stage)
-        service.metrics.count("jaxfacs_frames_answered_total")
-        reply = {
-            "type": "result",
-            "sequence": frame.sequence,
-            "timestamp": frame.timestamp,
-            "latency_ms": {stage: round(1000 * s, 2) for stage, s in stages.items()},
-            "faces": seen,
-            "readable": result.readable,
-        }
-        self._settle(slot, reply)
+        results = self._live.answer_all(outputs)
+        for slot, frame, result in zip(slots, frames, results, strict=True):
+            seen = [faces.face(f, service.explain) for f in result.faces]
+            stages = {
+                "wait": began - slot.came,
+                "detect": looked - began,
+                "network": known - looked,
+                "total": time.monotonic() - slot.came,
+            }
+            for stage, seconds in stages.items():
+                service.metrics.observe("jaxfacs_live_seconds", seconds, stage=stage)
+            service.metrics.count("jaxfacs_frames_answered_total")
+            reply = {
+                "type": "result",
+                "sequence": frame.sequence,
+                "timestamp": frame.timestamp,
+                "latency_ms": {stage: round(1000 * s, 2) for stage, s in stages.items()},
+                "faces": seen,
+                "readable": result.readable,
+            }
+            self._settle(slot, reply)
 
     @property
     def _client_key(self) -> str:
         return f"{self._client} {id(self)}"
 
-    def _look(self, frame: Frame) -> tuple[np.ndarray, float, float]:
-        """In a thread of the pool: the frame's clips, and when it began and was done."""
+    def _look(self, frames: list[Frame]) -> tuple[np.ndarray, float, float]:
+        """In a thread of the pool: the frames' clips, and when it began and was done."""
         began = time.monotonic()
-        clips = self._live.look(_decoded(frame, self._start), frame.timestamp, frame.sequence)
-        return clips, began, time.monotonic()
+        decoded = ((_decoded(f, self._start), f.timestamp, f.sequence) for f in frames)
+        return self._live.look_all(decoded), began, time.monotonic()
 
     async def _reply(self) -> None:
         while True:

@@ -28,7 +28,8 @@ def crop(frame_HWC, box_4, landmarks_5x2):
 
 
 def made(spec, *, faces=None, fps=None):
-    reading = SimpleNamespace(pack=lambda outputs, row: np.array([[0.0], [row + 1.0]]))
+    count = len(spec.answers)
+    reading = SimpleNamespace(pack=lambda outputs, row: row + np.arange(count)[:, None] / 100)
     answers = SimpleNamespace(push=lambda frames: frames)
     return Live(
         follow=faces or Faces(), crop=crop, reading=reading, answers=answers, spec=spec, fps=fps
@@ -70,7 +71,7 @@ def test_memory_does_not_grow():
     live = made(InputSpec(frames=4, size=SIZE, fps=25.0))
     for n in range(2000):  # a camera of 1000 frames a second
         live.look(frame(n % 250), n / 1000, n)
-    assert len(live._faces[0].crops) <= 32
+    assert len(live._faces[0].crops) <= 40
 
 
 def test_each_face_has_clips_of_its_own_and_a_lost_one_begins_anew():
@@ -92,9 +93,59 @@ def test_the_last_answer_of_each_clip_is_the_frames():
     assert live.look(frame(1), 0.5, 9).shape == (2, 3, SIZE, SIZE, 3)
     result = live.answer({})
     assert (result.frame, result.timestamp, result.readable) == (9, 0.5, True)
-    assert [(f.face_id, f.values_V.tolist()) for f in result.faces] == [(5, [1.0]), (2, [2.0])]
+    assert [(f.face_id, f.values_V.tolist()) for f in result.faces] == [(5, [0.02]), (2, [1.02])]
     with pytest.raises(ValueError):
         live.answer({})
+
+
+def test_frames_that_waited_together_share_a_clip():
+    faces = Faces()
+    live = made(InputSpec(frames=8, size=SIZE, answers=tuple(range(8))), faces=faces)
+    for n in range(8):
+        live.look(frame(n), n / 25, n)
+        live.answer({})
+    assert live.at_once == 4
+    clips = live.look_all([(frame(n), n / 25, n) for n in (8, 9, 10)])
+    assert shown(clips) == [[3, 4, 5, 6, 7, 8, 9, 10]]
+    results = live.answer_all({})
+    assert [r.frame for r in results] == [8, 9, 10]
+    assert [r.faces[0].values_V[0] for r in results] == [0.05, 0.06, 0.07]
+
+
+def test_frames_too_far_apart_for_one_clip_get_their_own():
+    live = made(InputSpec(frames=4, size=SIZE, answers=(0, 1, 2, 3), fps=25.0))
+    clips = live.look_all([(frame(n), float(n), n) for n in (1, 2)])  # a second between them
+    assert shown(clips) == [[2, 2, 2, 2], [1, 1, 1, 1]]
+    first, second = live.answer_all({})
+    assert (first.faces[0].values_V[0], second.faces[0].values_V[0]) == (1.03, 0.03)
+
+
+def test_a_network_of_one_answer_is_asked_for_every_frame():
+    live = made(InputSpec(frames=3, size=SIZE, answers=(1,)))
+    assert live.at_once == 1
+    for n in (1, 2):
+        clips = live.look(frame(n), n / 25, n)
+    assert shown(clips) == [[1, 1, 2]]
+    assert live.answer({}).faces[0].values_V[0] == 0.0
+
+
+def test_a_face_that_leaves_among_waiting_frames_keeps_its_answer():
+    faces = Faces()
+    live = made(InputSpec(frames=4, size=SIZE, answers=(0, 1, 2, 3)), faces=faces)
+    shows = {2: [0, 1], 3: [0]}
+
+    def following(frame_HWC):
+        faces.ids = shows[int(frame_HWC[0, 0, 0])]
+        return faces(frame_HWC)
+
+    live._follow = following
+    clips = live.look_all([(frame(n), n / 25, n) for n in (2, 3)])
+    results = live.answer_all({})
+    assert [[f.face_id for f in r.faces] for r in results] == [[0, 1], [0]]
+    assert shown(clips) == [[2, 2, 2, 3], [2, 2, 2, 2]]  # of face 0, to frame 3; of face 1
+    assert [[f.values_V[0] for f in r.faces] for r in results] == [[0.02, 1.03], [0.03]]
+    with pytest.raises(ValueError):
+        live.look_all([(frame(n), n / 25, n) for n in (3, 3, 3)])
 
 
 def test_a_frame_without_faces_or_picture_has_no_clip():

@@ -240,7 +240,7 @@ def test_a_client_that_says_nothing_is_closed(served):
 
 
 def test_a_session_has_a_longest_time(served, jpegs):
-    with Talk(served(limits={"session_s": 0.3, "idle_s": 5})) as talk:
+    with Talk(served(limits={"session_s": 2, "idle_s": 5})) as talk:
         talk.start()
         talk.send((0, 0.0, jpegs[0]))
         assert talk.hear()["type"] == "result"
