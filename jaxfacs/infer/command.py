@@ -14,11 +14,12 @@ import tyro
 from tqdm import tqdm
 
 from jaxfacs import __version__
+from jaxfacs.emotion import person
 from jaxfacs.errors import UserError
 from jaxfacs.faces.track import EVERY
 from jaxfacs.infer import baseline, engine, resume
 from jaxfacs.infer import source as sources
-from jaxfacs.infer.answers import AnswerSettings
+from jaxfacs.infer.answers import AnswerSettings, Reading
 from jaxfacs.infer.extras import EXTRAS
 from jaxfacs.infer.predictor import Predictor, films_at_once, load
 from jaxfacs.infer.results_on_disk import Extra, Results, names
@@ -161,7 +162,8 @@ def predict(
     predictor.stream(**options)  # refuses what makes no sense before anything is written
     options["rest"] = predictor.rest(answering)
     _make_folder(out)
-    settings = _settings(predictor, frames, faces, answers, answering)
+    reading = _reading(predictor, answering)
+    settings = _settings(predictor, reading, frames, faces, answers, answering)
     todo = [
         Results(
             predictor,
@@ -171,6 +173,7 @@ def predict(
             format=results.format,
             columns=results.columns,
             extras={k: e for k, e in EXTRAS.items() if getattr(results, k.split(".")[0])},
+            reading=reading,
             settings=settings,
             version=__version__,
         )
@@ -205,8 +208,15 @@ def _found(inputs: list[str], frames: Frames) -> list[Source]:
     return found
 
 
+def _reading(predictor: Predictor, answering: AnswerSettings) -> Reading:
+    if not answering.person:
+        return predictor.reading
+    return predictor.reading.of_person(person.load(Path(answering.person)))
+
+
 def _settings(
     predictor: Predictor,
+    reading: Reading,
     frames: Frames,
     faces: Faces,
     answers: Answering,
@@ -215,11 +225,6 @@ def _settings(
     """All that shapes the numbers besides film, model and version."""
     choice = baseline.parse(answers.baseline)
     files = [Path(p) for p in (choice.path, answering.person) if p]
-    reading = predictor.reading
-    if answering.person:
-        from jaxfacs.emotion import person
-
-        reading = reading.of_person(person.load(Path(answering.person)))
     return {
         **predictor.settings,
         "thresholds": reading.thresholds,

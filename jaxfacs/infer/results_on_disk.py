@@ -20,6 +20,7 @@ from typing import Any
 from jaxfacs.errors import UserError
 from jaxfacs.infer import resume, tables
 from jaxfacs.infer import source as sources
+from jaxfacs.infer.answers import Reading
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.infer.results import FrameResult
@@ -54,6 +55,7 @@ class Results:
       out: folder. name: of its files, without suffix.
       format, columns: of the table, see `tables.writing`.
       extras: what to make of the table.
+      reading: of the predictor, as a profile changed it.
       settings: all that shapes the numbers besides film, model and version; JSON-able.
     """
 
@@ -67,11 +69,12 @@ class Results:
         format: str,
         columns: str,
         extras: Mapping[str, Extra],
+        reading: Reading,
         settings: Mapping[str, Any],
         version: str,
     ):
         self.predictor, self.source, self.out, self.name = predictor, source, out, name
-        self._format, self._columns = format, columns
+        self._format, self._columns, self._reading = format, columns, reading
         self.extras = {k: e for k, e in extras.items() if e.of_stills or not source.still}
         self.table = out / f"{name}{tables.SUFFIXES[format]}"
         self.origin = out / f"{name}.json"
@@ -178,6 +181,7 @@ class Results:
     def finish(self) -> None:
         """The film has ended: table and origin appear."""
         self._files.close()
+        mapper = self._reading.mapper
         origin = {
             "input": self.source.origin,
             **{k: self.counts[k] for k in ("frames", "frames_with_face", "unreadable_frames")},
@@ -186,7 +190,7 @@ class Results:
             "jaxfacs": self.key["version of jaxfacs"],
             "settings": self.key["settings"],
             "model": self.key["model"],
-            "emotion_mapper": self._mapper(),
+            "emotion_mapper": mapper.to_json() if mapper else None,
             "table": _described(self.table),
             "key": self.key,
         }
@@ -256,10 +260,6 @@ class Results:
             about={"settings": self.key["settings"], "model": self.key["model"]["sha256"]},
         )
         self._writer = self._files.enter_context(writer)
-
-    def _mapper(self) -> Mapping[str, Any] | None:
-        mapper = self.predictor.bundle.emotion_mapper
-        return None if self.predictor.reading.own_emotions or mapper is None else dict(mapper)
 
     def _written(self) -> set[str]:
         made = {extra.path(self).name for extra in self.extras.values()}
