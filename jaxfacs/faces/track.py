@@ -18,7 +18,7 @@ from jaxfacs.faces.pairs import best_pairs
 
 EVERY = 4  # frames from one detection of a followed face to the next
 # Frames from one search of the whole frame to the next, by the detector's price.
-_SEARCH_EVERY = {"haar": 24, "yunet": 8}
+_SEARCH_EVERY = {"haar": 24, "yunet": 16}
 
 _MIN_OVERLAP = 0.25  # intersection over union of a face with its box, moved to this frame
 # Correlation of a face's picture with that of its last detection. Across expressions of one person
@@ -287,7 +287,7 @@ class Follower:
             raise ValueError(f"every is {every}; 1 or more frames lie between detections")
         self._detector = detector
         self._every = every
-        self._search_every = search_every or _SEARCH_EVERY.get(detector.name, 8)
+        self._search_every = search_every or _SEARCH_EVERY.get(detector.name, 16)
         self._tracker = Tracker(max_gap=max_gap, memory=memory)
         self._since_near = self._since_search = 1 << 20
         self._thumb: np.ndarray | None = None
