@@ -344,8 +344,8 @@ class _Reading:
 
     def _make(self, results: Results, extras: Mapping[str, Extra]) -> None:
         try:
-            if extras:
-                results.make(extras)
+            for error in results.make(extras) if extras else ():
+                self._failed(results, error)
         except engine.FAULTS as error:
             self._failed(results, error)
 

@@ -57,7 +57,7 @@ EXTRAS: Mapping[str, Extra] = {
     "segments": Extra(".segments.csv", _segments),
     "plots": Extra(".timeline.png", _timeline),
     "plots.svg": Extra(".timeline.svg", _timeline),
-    "heat_map": Extra(".face.png", _face_map, of_stills=True),
+    "heat_map": Extra(".face.png", _face_map, of_stills=True, of_nobody=False),
     "overlay": Extra(_overlay_suffix, _overlay, of_stills=True),
     "report": Extra(".report.html", _report, of_stills=True),
 }

@@ -35,11 +35,13 @@ class Extra:
       suffix: of its file or folder, after the table's name; or what gives it for a source.
       make: (results, path) -> writes it.
       of_stills: whether pictures that have nothing to do with each other can have it.
+      of_nobody: whether a film without a face can have it.
     """
 
     suffix: str | Callable[[Source], str]
     make: Callable[["Results", Path], Any]
     of_stills: bool = False
+    of_nobody: bool = True
 
     def path(self, results: "Results") -> Path:
         suffix = self.suffix if isinstance(self.suffix, str) else self.suffix(results.source)
@@ -207,18 +209,25 @@ class Results:
         old = {n for n, p in paths.items() if not p.exists() or p.stat().st_mtime_ns < made}
         return {name: extra for name, extra in self.extras.items() if name in old}
 
-    def make(self, extras: Mapping[str, Extra]) -> None:
-        """Makes these of the finished table.
+    def make(self, extras: Mapping[str, Extra]) -> list[UserError]:
+        """Makes these of the finished table; returns what went wrong.
 
         Raises:
-          UserError: one cannot be made; somebody else writes these files.
+          UserError: somebody else writes these files.
         """
         self.lock()
+        errors = []
         try:
+            faces = json.loads(self.origin.read_text(encoding="utf-8"))["frames_with_face"]
             for extra in extras.values():
-                extra.make(self, extra.path(self))
+                try:
+                    if faces or extra.of_nobody:
+                        extra.make(self, extra.path(self))
+                except UserError as error:
+                    errors.append(error)
         finally:
             self.close()
+        return errors
 
     def forget(self) -> None:
         """An interrupted reading shall not be gone on with."""

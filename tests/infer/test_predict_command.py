@@ -256,6 +256,17 @@ def test_everything_that_can_be_made_of_a_film(model, film, tmp_path, capfd):
     assert capfd.readouterr().err.count("Traceback") == 0
 
 
+def test_a_film_of_nobody_has_no_face_map(model, frames, tmp_path):
+    pictures = tmp_path / "empty"
+    pictures.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full_like(frames[0], 150))
+    words = ["--fps", "5", "--heat-map", "--segments", "--plots"]
+    assert run(pictures, "--model", model, "--out", tmp_path / "o", *words) == 0
+    made = {p.name.removeprefix("empty.") for p in (tmp_path / "o").iterdir()}
+    assert made == {"csv", "json", "segments.csv", "timeline.png", "timeline.svg"}
+
+
 class Camera(Source):
     """Gives frames until somebody has had enough."""
 
