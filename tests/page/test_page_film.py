@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 import cv2
+import numpy as np
 import pytest
 from page_tools import FPS, LENGTH, drawn_frames, until, write_film
 
@@ -336,3 +337,38 @@ def test_a_still_is_a_film_of_one_frame(visit, tmp_path):
     assert page.locator("#stage-note").is_hidden()
     assert drawn_box(page) is not None
     assert page.locator("#play").is_disabled()
+
+
+def test_a_film_without_a_face_says_so(visit, tmp_path):
+    page = visit()
+    grey = [np.full((120, 160, 3), 120, np.uint8)] * 10
+    read_film(page, write_film(tmp_path / "grey.webm", grey, fourcc="VP80"))
+    assert "No face" in page.inner_text("#emotion-now")
+    assert "No face" in page.inner_text("#top-clip")
+    assert drawn_box(page) is None
+
+
+def test_a_long_film_is_drawn_at_once(visit):
+    """An hour at 15 frames a second, 30 AUs: nobody waits for its timeline."""
+    page = visit()
+    took_ms = page.evaluate("""async () => {
+      const { makeReading, clipSummary } = await import("/page/reading.js");
+      const { Timeline } = await import("/page/timeline.js");
+      const aus = Array.from({ length: 30 }, (_, i) => `${i + 1}`);
+      const frames = Array.from({ length: 54_000 }, (_, i) => ({
+        frame: i + 1, timestamp: i / 15, faces: [{
+          id: 0, p: aus.map(() => 0.5), r: aus.map((_, a) => (a + i) % 5), c: aus.map(() => 1),
+          emotions: [0.7, 0.3], why: null,
+        }],
+      }));
+      const au = { name: "", region: "upper", ellipses: [] };
+      const model = { aus: aus.map((label) => ({ label, ...au })) };
+      const reading = makeReading(model, { aus, emotions: ["joy", "none"], fps: 15, frames });
+      document.getElementById("work").hidden = false;
+      const began = performance.now();
+      const timeline = new Timeline(document.getElementById("timeline"), reading, () => 0);
+      timeline.show(0);
+      clipSummary(reading, 0);
+      return performance.now() - began;
+    }""")
+    assert took_ms < 3000

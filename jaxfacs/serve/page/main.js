@@ -10,6 +10,7 @@ let close = null; // closes what is open
 let job = null; // the id of the film that the server has of ours
 let way = null; // AbortController of a film on its way
 let last = null; // the film that was read last, to be read again
+let turn = 0; // counts what was begun, so that what comes late knows that it is
 let exampleUrls = [];
 
 const VIEWS = ["start", "record", "busy", "work"];
@@ -25,6 +26,7 @@ function view(name) {
     if (place === $("reread")) place.prepend($("options"));
     else place.insertBefore($("options"), place.querySelector(".notice"));
   }
+  document.title = name === "work" ? `${$("work-title").textContent} · jaxfacs` : "jaxfacs";
   window.scrollTo(0, 0);
 }
 
@@ -42,6 +44,7 @@ const options = () => ({ baseline: $("baseline").value, smooth_s: Number($("smoo
 
 /** Back to the first view: whatever was open is closed, its film forgotten by the server. */
 function home({ focus = true } = {}) {
+  turn += 1;
   close?.();
   close = null;
   way?.abort();
@@ -51,12 +54,15 @@ function home({ focus = true } = {}) {
   if (focus) $("start-title").focus();
 }
 
-/** One thing at a time; errors end at the start with a message. */
+/** One thing at a time, the newest; errors end at the start with a message. */
 async function attempt(action) {
+  if (!model) return;
+  const mine = ++turn;
   hush();
   try {
-    await action();
+    await action(() => mine === turn);
   } catch (error) {
+    if (mine !== turn) return;
     home({ focus: false });
     fail(error);
     if (error?.name !== "AbortError") $("error-close").focus();
@@ -99,6 +105,7 @@ async function follow(started, blob, name, signal, again) {
     const id = job;
     const closing = await openFilm({ model, job: id, blob: film, name, results }, fail);
     if (signal.aborted) return closing();
+    document.title = `${name} · jaxfacs`;
     close = () => {
       closing();
       if (job === id) job = null;
@@ -133,13 +140,13 @@ async function readExample(example) {
   await follow(started, blob, example.film || `${example.name}.webm`, signal, () => readExample(example));
 }
 
-async function goLive() {
-  view("start");
+async function goLive(wanted) {
   const ended = (error) => {
     home();
     fail(error);
   };
   const closing = await openLive({ model, options }, ended);
+  if (!wanted()) return closing();
   view("work");
   close = closing;
   $("work-title").focus();
