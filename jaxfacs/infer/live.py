@@ -120,10 +120,12 @@ class Live:
         return result
 
     def look_all(self, frames: Iterable[tuple[np.ndarray | None, float, int]]) -> np.ndarray:
-        """`look` for several frames that waited: fewer clips than one by one."""
+        """`look` for several frames that waited, up to `at_once`: fewer clips than one by one."""
         seen = [
             (number, time_s, f is not None, self._see(f, time_s)) for f, time_s, number in frames
         ]
+        if len(seen) > self.at_once:
+            raise ValueError(f"{len(seen)} frames at once; {self.at_once} is the most")
         side = self._spec.size
         clips = [np.zeros((0, self._spec.frames, side, side, 3), np.uint8)]
         placed: dict[int, tuple[int, np.ndarray]] = {}  # by face: its newest clip, answers' places

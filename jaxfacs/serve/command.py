@@ -66,8 +66,6 @@ def serve(
             raise UserError(
                 f"{keep} cannot be a folder ({error.strerror}); choose another --keep"
             ) from error
-    # A film must not make FFmpeg open other files or addresses.
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "protocol_whitelist;file"
     listener = _listener(host, port)
     from jaxfacs.serve import run
 

@@ -13,6 +13,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.infer import source as sources
 from jaxfacs.infer import tables
 from jaxfacs.infer.answers import AnswerSettings
+from jaxfacs.infer.film import open_film
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.serve import faces
 from jaxfacs.serve.batching import Batcher
@@ -202,7 +203,7 @@ def _refuse_enormous(film: Path, limits: Limits) -> None:
             raise UserError(f"{film} does not decode as a picture; check that it opens elsewhere")
         width, height = size
     else:
-        opened = cv2.VideoCapture(str(film.resolve()), cv2.CAP_FFMPEG)
+        opened = open_film(film)
         width = int(opened.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(opened.get(cv2.CAP_PROP_FRAME_HEIGHT))
         opened.release()

@@ -5,6 +5,7 @@ import time
 import traceback
 from urllib.parse import parse_qs, urlsplit
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,6 +65,8 @@ class Guard:
                 await _answer(sending, 204, "")
             else:
                 await self._app(scope, receive, sending)
+        except h11.LocalProtocolError:
+            pass  # what followed the request was no HTTP: the connection has ended already
         except Exception as error:  # a bug of ours ends this request, not the server
             event("request.failed", route=route, error=type(error).__name__)
             traceback.print_exc()

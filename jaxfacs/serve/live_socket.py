@@ -328,6 +328,8 @@ class Session:
                 await self._websocket.send_text(text)
         except TimeoutError:
             raise Ended(IDLE, "the answers are not read; read them as they come") from None
+        except RuntimeError:  # uvicorn's, where the connection had ended already
+            raise WebSocketDisconnect(1006) from None
 
 
 _ENDS = {

@@ -7,23 +7,24 @@ import numpy as np
 
 # Of JPEG (ITU-T T.81, table B.1): frames (sizes stand there), and markers without a length.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_END, _PADDING = b"\xff\xd9", 64  # bytes that some cameras append
 _BARE = frozenset([0x01, *range(0xD0, 0xD9)])
 
 # Containers are told by their bytes, never by a name. FFmpeg would also take playlists and
 # descriptions, which make it open other files and addresses: those are not among them.
-_FILM_MAGIC: tuple[tuple[int, bytes], ...] = (
-    (4, b"ftyp"),
-    (4, b"moov"),
-    (4, b"mdat"),
-    (4, b"wide"),
-    (4, b"free"),
-    (4, b"skip"),
-    (0, b"\x1a\x45\xdf\xa3"),  # Matroska, WebM
-    (0, b"FLV\x01"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF, WMV
-    (0, b"OggS"),
-    (0, b"\x00\x00\x01\xba"),  # MPEG program stream
-    (0, b"\x00\x00\x01\xb3"),  # MPEG video
+_FILM_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (4, b"ftyp", ".mp4"),
+    (4, b"moov", ".mov"),
+    (4, b"mdat", ".mov"),
+    (4, b"wide", ".mov"),
+    (4, b"free", ".mov"),
+    (4, b"skip", ".mov"),
+    (0, b"\x1a\x45\xdf\xa3", ".mkv"),  # also WebM
+    (0, b"FLV\x01", ".flv"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ".wmv"),
+    (0, b"OggS", ".ogv"),
+    (0, b"\x00\x00\x01\xba", ".mpg"),
+    (0, b"\x00\x00\x01\xb3", ".mpg"),
 )
 _TS_PACKET = 188
 
@@ -38,9 +39,7 @@ def film_suffix(head: bytes) -> str | None:
         return ".avi"
     if len(head) > 2 * _TS_PACKET and all(head[i] == 0x47 for i in (0, _TS_PACKET, 2 * _TS_PACKET)):
         return ".ts"
-    if any(head[at : at + len(magic)] == magic for at, magic in _FILM_MAGIC):
-        return ".mkv" if head[0] == 0x1A else ".mp4"
-    return None
+    return next((s for at, magic, s in _FILM_MAGIC if head[at : at + len(magic)] == magic), None)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -79,7 +78,9 @@ def png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_jpeg(data: bytes) -> np.ndarray | None:
-    """uint8 RGB H×W×3; None where it does not decode. Look at `jpeg_size` first."""
+    """uint8 RGB H×W×3; None where it does not decode or breaks off. Look at `jpeg_size` first."""
+    if _JPEG_END not in data[-_PADDING:]:  # the decoder would paint the rest grey
+        return None
     try:
         frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
