@@ -26,9 +26,9 @@ _MIN_OVERLAP = 0.25  # intersection over union of a face with its box, moved to 
 _SAME_PLACE = 0.6
 _STEADY = 0.8  # below it the face is detected again
 # Of `looks.alikeness`. A face found where another one was, whose picture did not lead there, must
-# look like it at least so much (half hidden faces look little like themselves); after a cut, so
-# much. One that comes back: so much near the place where it just was, so much anywhere.
-_SAME_LOOK, _SAME_LOOK_AFTER_CUT = 0.65, 0.9
+# look like it at least so much (half hidden faces look little like themselves). One that comes
+# back: so much near the place where it just was, so much anywhere, or after a cut.
+_SAME_LOOK = 0.65
 _RETURN_LOOK_NEAR, _RETURN_LOOK = 0.85, 1.08
 _NEW_VIEW = 1.15  # a look less like the known ones is kept as another view of the person
 _VIEWS = 8
@@ -196,7 +196,7 @@ class Tracker:
         self, faces: Sequence[Face], looks_N: Sequence[np.ndarray], *, cut: bool
     ) -> list[tuple[_Track, int]]:
         """Pairs of followed and found faces."""
-        enough = _SAME_LOOK_AFTER_CUT if cut else _SAME_LOOK
+        enough = _RETURN_LOOK if cut else _SAME_LOOK
         score = np.zeros((len(self._active), len(faces)))
         for m, track in enumerate(self._active):
             box = track.face.box_4
