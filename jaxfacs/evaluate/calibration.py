@@ -21,6 +21,9 @@ MIN_LABELS = 10  # of each kind, present and absent, for a curve of two numbers
 # Isotonic regression has as many numbers as it likes, and frames of one clip resemble each other.
 ISOTONIC_MIN_LABELS = 200
 SLOPE_LIMITS = (0.05, 20.0)  # of the logit: never flat and never a step, so that order is kept
+# Of the slope's logarithm, before any label is seen: where scores hardly differ a steep slope may
+# be chance, and would make certainties of higher scores than validation shows.
+SLOPE_DEVIATION = 0.5
 _LOGIT_REACH, _LOGIT_STEP = 12.0, 0.2  # knots of the two-number curve; off by less than 1e-3
 DIGITS = 7
 
@@ -98,10 +101,10 @@ def fit(
     """A curve per AU, fitted on labels that the network did not learn from.
 
     "temperature": σ(a·logit p + b), a temperature and a bias, by maximum likelihood on Platt's
-    smoothed targets (Platt 1999; Guo et al. 2017 is b = 0). "isotonic": the monotone steps nearest
-    to the labels (Zadrozny & Elkan 2002), by scikit-learn, where there are `ISOTONIC_MIN_LABELS`
-    present and as many absent labels; "temperature" where there are fewer. An AU with fewer than
-    `MIN_LABELS` of either has no curve.
+    smoothed targets (Platt 1999; Guo et al. 2017 is b = 0), log a pulled towards 0. "isotonic": the
+    monotone steps nearest to the labels (Zadrozny & Elkan 2002), by scikit-learn, where there are
+    `ISOTONIC_MIN_LABELS` present and as many absent labels; "temperature" where there are fewer. An
+    AU with fewer than `MIN_LABELS` of either has no curve.
 
     Args:
       occurrence_NA: −1 unknown, 0, 1.
@@ -271,7 +274,10 @@ def _temperature(p_N: np.ndarray, y_N: np.ndarray) -> Curve:
         z_N = slope * logit_N + bias
         error_N = _sigmoid(z_N) - target_N
         total = np.mean(np.logaddexp(0, z_N) - target_N * z_N)
-        return float(total), np.array([np.mean(error_N * slope * logit_N), np.mean(error_N)])
+        pull = numbers[0] / SLOPE_DEVIATION**2 / y_N.size
+        total += 0.5 * pull * numbers[0]
+        falls = [np.mean(error_N * slope * logit_N) + pull, np.mean(error_N)]
+        return float(total), np.array(falls)
 
     limits = (tuple(np.log(SLOPE_LIMITS)), (-20.0, 20.0))
     found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=limits)

@@ -46,6 +46,17 @@ def test_temperature_and_bias_come_back():
     np.testing.assert_allclose(curve(x), sigmoid((z - 1.2) / 2.5), atol=0.015)
 
 
+def test_scores_that_hardly_differ_say_little_of_higher_ones():
+    """The network is right; its scores are all near to 0.12, and 0.3 has to be guessed."""
+    guesses = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        said = sigmoid(rng.normal(-2, 0.2, (200, 1)))
+        (curve,) = calibration.fit((rng.random((200, 1)) < said).astype(int), said)
+        guesses.append(float(curve(np.array(0.3))))
+    assert np.abs(np.array(guesses) - 0.3).mean() < 0.1 and max(guesses) < 0.7
+
+
 def test_cross_fitting_uses_only_the_other_half():
     """Labels that are turned round in half of the people make the curve of the other half fall."""
     truth, said, _, person = bent(2000, people=2)
