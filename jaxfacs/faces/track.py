@@ -26,8 +26,9 @@ _MIN_OVERLAP = 0.25  # intersection over union of a face with its box, moved to 
 _SAME_PLACE = 0.6
 _STEADY = 0.8  # below it the face is detected again
 # Of `looks.alikeness`. A face found where another one was, whose picture did not lead there, must
-# look like it at least so much (half hidden faces look little like themselves). One that comes
-# back: so much near the place where it just was, so much anywhere, or after a cut.
+# look like it at least so much (half hidden faces look little like themselves), and so must one
+# that comes out from behind another. One that comes back: so much near the place where it just was,
+# so much anywhere, or after a cut.
 _SAME_LOOK = 0.65
 _RETURN_LOOK_NEAR, _RETURN_LOOK = 0.85, 1.08
 _NEW_VIEW = 1.15  # a look less like the known ones is kept as another view of the person
@@ -250,8 +251,11 @@ class Tracker:
         """How much a face must look like one who left to be that one."""
         before, now = track.face.box_4, face.box_4
         apart = np.linalg.norm(before[:2] + before[2:] / 2 - now[:2] - now[2:] / 2)
-        near = self._is_hidden(track) and apart <= _NEAR * before[2]
-        return _RETURN_LOOK_NEAR if near else _RETURN_LOOK
+        if not self._is_hidden(track) or apart > _NEAR * before[2]:
+            return _RETURN_LOOK
+        found = [t.face.box_4 for t in self._active if t.last_seen == self._frame_index]
+        half_out = any(overlap(now, box) > _BESIDE for box in found)
+        return _SAME_LOOK if half_out else _RETURN_LOOK_NEAR
 
     def _is_hidden(self, track: _Track) -> bool:
         return track.hidden and track.last_seen >= self._frame_index - _SOON
