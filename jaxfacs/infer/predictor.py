@@ -25,7 +25,13 @@ from jaxfacs.infer.live import Live
 from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.stream import Stream
 
-_CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
+_CPU_BATCH, _ACCELERATOR_BATCH = (
+    8,
+    64,
+)  # clips: beyond these neither gets faster (16×112×112)# Side of the smallest face looked for in stills, of the frame's shorter side. There is time for it;
+# and nobody comes closer in the next frame. Smaller, and Haar begins to see faces in shirts.
+_SMALLEST_OF_STILL = 0.05
+
 Follow = Callable[[np.ndarray], list[tuple[int, detect.Face]]]
 
 
@@ -66,7 +72,7 @@ class Predictor:
         self.aus = bundle.aus
         self.detector_name = detector or _trained_detector(bundle)
         self._detector = detect.create(self.detector_name)
-        self._spare: list[detect.Detector] = []
+        self._spare: dict[bool, list[detect.Detector]] = {True: [], False: []}  # of stills, films
         self.crop = _crop_spec(bundle, self._detector)
         self._network = compiled.network(bundle)
         outputs, platform = self._network.outputs, self._network.device.platform
@@ -199,14 +205,15 @@ class Predictor:
     ) -> engine.Film:
         """One of several sources for `engine.read`; `options` as for `stream`."""
         # OpenCV's detectors keep what they work on in themselves: each thread needs its own.
-        detector = self._spare.pop() if self._spare else detect.create(self.detector_name)
+        spare = self._spare[source.still]
+        detector = spare.pop() if spare else self._new_detector(still=source.still)
         return engine.Film(
             index=index,
             source=source,
             stream=self._stream(batches, detector, fps=source.fps, still=source.still, **options),
             state=state,
             mark_every=mark_every,
-            released=lambda: self._spare.append(detector),
+            released=lambda: spare.append(detector),
         )
 
     def stream(
@@ -239,7 +246,7 @@ class Predictor:
         batches = Batches(submit or self._submit, self.reading.pack, size=self.batch)
         return self._stream(
             batches,
-            self._detector,
+            self._new_detector(still=True) if still and follow is None else self._detector,
             fps=fps,
             still=still,
             hop=hop,

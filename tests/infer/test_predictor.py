@@ -200,6 +200,17 @@ def test_real_films(predictors, shared_data, name, rows, found):
     assert bool(source.warnings) == (name == "no_face.mp4")  # its header promises 98
 
 
+@pytest.mark.parametrize(
+    ("name", "faces"),
+    [("expressions_sheet.jpg", 25), ("two_people.jpg", 2), ("2007_007763.jpg", 7)],
+)
+def test_small_faces_of_stills_are_found(bundles, shared_data, name, faces):
+    yunet = str(shared_data / "yunet" / "face_detection_yunet_2023mar.onnx")
+    predictor = jaxfacs.load(bundles["clip"], detector=yunet)
+    (result,) = predictor.video(shared_data / "faces" / name)
+    assert len(result.faces) == faces
+
+
 def test_prediction_loads_no_training_code(bundles, film):
     code = (
         "import sys, jaxfacs; p = jaxfacs.load(sys.argv[1]); r = list(p.video(sys.argv[2])); "
