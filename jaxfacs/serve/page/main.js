@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { openLive, recordFilm } from "./camera_view.js";
-import { $, bytes, el, percent, setText, spoken } from "./dom.js";
+import { $, bytes, capital, el, percent, setText, spoken } from "./dom.js";
 import { openFilm } from "./film.js";
 
 let model = null;
@@ -32,7 +32,7 @@ function view(name) {
 
 function fail(error) {
   if (!error || error.name === "AbortError") return;
-  const text = error.message || String(error);
+  const text = capital(error.message || String(error));
   setText($("error-text"), text);
   $("error").hidden = false;
   if (error.status === 401 || error.status === 4401) askToken(text);
