@@ -165,7 +165,7 @@ def _reopened(journal: Path, first: bytes, resume_at: int) -> IO[bytes]:
                 f"{journal} was begun with other columns (another model or layout); {remedy}"
             )
         file.seek(max(resume_at, 1) - 1)
-        if resume_at < len(first) or file.read(1) != b"\n":
+        if file.read(1) != b"\n":
             raise UserError(f"{journal} is damaged: no row ends at byte {resume_at}; {remedy}")
         file.truncate(resume_at)
     except BaseException:

@@ -57,7 +57,7 @@ def test_the_resumed_file_is_the_straight_one(tmp_path, format, layout):
     assert resumed(path, journal, mark, **options) == expected
 
 
-@pytest.mark.parametrize("tail", [b"", b"13,0,0.48", b"13,0,0.480,0.61\n\0\xff", b"\n\n"])
+@pytest.mark.parametrize("tail", [b"", b"13,0,0.48", b"\n\0\xff", b"13,0,0\n" * 9999])
 def test_what_stands_after_the_mark_is_cut_off(tmp_path, tail):
     expected = straight(tmp_path / "straight")
     journal, path = tmp_path / "journal", tmp_path / "resumed"
@@ -83,6 +83,16 @@ def test_a_run_may_break_off_again_and_again(tmp_path):
             add(FRAMES[0])
             raise Killed
     assert resumed(path, journal, mark, first=27) == expected
+
+
+def test_a_mark_asks_the_disk(tmp_path, monkeypatch):
+    import os
+
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    with tables.writing(tmp_path / "t.csv", **LABELS) as add:
+        add(FRAMES[0])
+        assert add.mark() == synced[-1] > 200
 
 
 def test_without_resuming_an_old_journal_is_forgotten(tmp_path):
@@ -133,6 +143,7 @@ def test_a_journal_that_does_not_fit_is_refused_and_kept(tmp_path):
     refused("with other columns", layout="py-feat")
     refused("no row ends at byte", resume_at=mark - 1)
     refused("no row ends at byte", resume_at=3)
+    refused("no row ends at byte", resume_at=0)
     journal.write_bytes(whole[: mark - 20])
     refused(f"holds {mark - 20} bytes and held {mark}")
     journal.write_bytes(b"")
