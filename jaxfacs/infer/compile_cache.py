@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +28,7 @@ Answer = TypeVar("Answer")
 
 MOST_BYTES = 1 << 30  # over all bundles; those used longest ago go first
 DIGESTS = "digests.json"
+_CHANGING = threading.Lock()  # JAX's settings are those of the process
 _FOLDER = "jax_compilation_cache_dir"
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -56,8 +58,13 @@ def compiling(action: Callable[[], Answer], folder: Path | None) -> Answer:
     Nothing about the folder can fail the action: without one that can be written and trusted, and
     where an entry cannot be read, it compiles as if there were none.
     """
-    if folder is None or not _ready(folder):
+    if folder is None:
         return action()
+    with _CHANGING:
+        return _kept(action, folder) if _ready(folder) else action()
+
+
+def _kept(action: Callable[[], Answer], folder: Path) -> Answer:
     before = {name: getattr(jax.config, name) for name in _SETTINGS}
     jax_folder = getattr(jax.config, _FOLDER)
     compilation_cache.reset_cache()

@@ -42,7 +42,7 @@ class Network:
         clips = jax.device_put(clips_BTHWC, self.device)
         if clips.shape in self._compiled:
             return self._call(self._weights, clips)
-        with self._lock:  # the compile cache is a setting of the whole process
+        with self._lock:  # or several threads compile the same
             start = partial(self._call, self._weights, clips)
             answers = compile_cache.compiling(start, self._folder)
         self._compiled.add(clips.shape)

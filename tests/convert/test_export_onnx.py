@@ -89,7 +89,7 @@ def test_without_the_library_the_page_is_named(tmp_path):
 def mobilenet(*, per_frame):
     """A small 3D MobileNet in whose answers the input stays visible, and its weights."""
     model = ModelConfig(
-        name="mobilenet3d_v2", width=0.2, per_frame=per_frame, intensity=True, emotion=True
+        name="mobilenet3d_v1", width=0.2, per_frame=per_frame, intensity=True, emotion=True
     )
     names = {"aus": ("1", "12"), "emotions": ("neutral", "happy", "angry")}
     net = SimpleNamespace(experiment=Experiment(data=DataConfig(source=""), model=model), **names)
