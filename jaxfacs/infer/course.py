@@ -122,7 +122,8 @@ class Course:
       frames, frames_with_face: how many.
       faces: of at most as many as were asked for, those of the most frames first.
       num_faces: how many the table has.
-      has_intensity: whether any AU has one.
+      measure: what `Values.p` is: "probability", or in tables without "intensity" (a fifth of it)
+        or "presence".
     """
 
     values: Values
@@ -134,6 +135,7 @@ class Course:
     frames_with_face: int
     faces: tuple[Face, ...]
     num_faces: int
+    measure: str
 
     @property
     def every_frame(self) -> bool:
@@ -198,6 +200,7 @@ def read(
         with_face,
         tuple(gather.faces()),
         len(names),
+        next((m for m in ("probability", "intensity") if m in gather.measures), "presence"),
     )
 
 
@@ -223,12 +226,16 @@ def _found(table: tables.Table) -> np.ndarray:
 
 
 def rows(table: tables.Table, threshold_A: np.ndarray) -> np.ndarray:
-    """The K values of each row, float32 (N, K), what is not told filled from what is."""
+    """The K values of each row, float32 (N, K).
+
+    What is not told is filled from what is: presence by threshold, or from A (a trace) on;
+    probability by intensity / 5, or by presence.
+    """
     p_NA, c_NA, r_NA = table.probability_NA, table.presence_NA, table.intensity_NA
-    graded_NA = np.where(np.isnan(r_NA), np.nan, r_NA >= 1)  # A, a trace, is present
+    graded_NA = np.where(np.isnan(r_NA), np.nan, r_NA >= 1)
     likely_NA = np.where(np.isnan(p_NA), graded_NA, p_NA >= threshold_A)
     c_NA = np.where(np.isnan(c_NA), likely_NA, c_NA)
-    p_NA = np.where(np.isnan(p_NA), c_NA, p_NA)
+    p_NA = np.where(np.isnan(p_NA), np.where(np.isnan(r_NA), c_NA, r_NA / 5), p_NA)
     parts = (p_NA, r_NA, c_NA, table.emotion_NE, table.valence_arousal_N2, table.boxes_N4)
     return np.concatenate([np.asarray(part, np.float32) for part in parts], axis=1)
 
@@ -247,6 +254,7 @@ class _Gather:
     ):
         self.values, self.bins, self.frame_N, self.axis_N = values, max(1, bins), frame_N, axis_N
         self.threshold_A = np.array([(thresholds or {}).get(au, PRESENT) for au in values.aus])
+        self.measures: set[str] = set()
         self.of_face = {
             face: _FaceSums(values, self.bins, axis_N, self.threshold_A) for face in kept
         }
@@ -254,13 +262,16 @@ class _Gather:
     def add(self, table: tables.Table) -> None:
         found = _found(table)
         values_NK = rows(table, self.threshold_A)
+        told = not np.isnan(table.probability_NA).all()
+        self.measures |= {"probability"} if told else set()
+        self.measures |= {"intensity"} if not np.isnan(table.intensity_NA).all() else set()
         at_N = np.searchsorted(self.frame_N, table.frame_N)
         for face in np.unique(table.face_N[found]).tolist():
             if face in self.of_face:
                 mine = found & (table.face_N == face)
                 at_M = at_N[mine]
                 bin_M = at_M * self.bins // len(self.frame_N)
-                self.of_face[face].add(values_NK[mine], at_M, bin_M)
+                self.of_face[face].add(values_NK[mine], at_M, bin_M, told=told)
 
     def faces(self) -> Iterator[Face]:
         for face, sums in self.of_face.items():
@@ -278,7 +289,10 @@ class _FaceSums:
         self.peak_A, self.peak_at_A = np.full(count, -1.0), np.zeros(count, int)
         self.segments = _Segments(values.aus, axis_N, threshold_A)
 
-    def add(self, values_NK: np.ndarray, at_N: np.ndarray, bin_N: np.ndarray) -> None:
+    def add(
+        self, values_NK: np.ndarray, at_N: np.ndarray, bin_N: np.ndarray, *, told: bool
+    ) -> None:
+        """Args: told: whether the table has probabilities, which hold a segment together."""
         np.add.at(self.rows_B, bin_N, 1)
         # Rows of a bin lie together, unless a table is out of order: one reduction for each run.
         starts = np.flatnonzero(np.diff(bin_N, prepend=-1))
@@ -298,7 +312,8 @@ class _FaceSums:
         higher_A = high_A > self.peak_A
         self.peak_A = np.where(higher_A, high_A, self.peak_A)
         self.peak_at_A = np.where(higher_A, at_N[best_A], self.peak_at_A)
-        self.segments.add(p_NA, c_NA, np.where(np.isnan(r_NA), 5 * p_NA, r_NA), at_N)
+        level_NA = np.where(np.isnan(r_NA), 5 * p_NA, r_NA)
+        self.segments.add(p_NA if told else c_NA, c_NA, level_NA, at_N)
 
     def face(self, face_id: int) -> Face:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -13,7 +13,7 @@ from jaxfacs.infer import course as courses
 from jaxfacs.infer import origin as origins
 from jaxfacs.infer.course import Course, Face
 from jaxfacs.infer.overlay import regions
-from jaxfacs.infer.plots import FAINT, INK, picture_kind, plain, save
+from jaxfacs.infer.plots import FAINT, INK, counted, picture_kind, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ def face_map(
     if measure == "intensity" and not _graded(course, face):
         raise UserError(f"{table_path} has no intensity columns (AU12_r); map the presence instead")
     back = None if film is None else _face_of(film, table_path, face.face_id, frame)
-    title = f"{Path(table_path).name}, face {face.face_id}: {face.frames} frames"
+    title = f"{Path(table_path).name}, face {face.face_id}: {counted(face.frames, 'frame')}"
     save(_figure(course.values.aus, value_A, measure, title, back), Path(out), kind)
 
 

@@ -32,17 +32,19 @@ _MOST_CELLS = 30_000  # … and fewer where many rows would make an SVG of many 
 _ROW_INCHES, _LANE_INCHES, _WIDTH_INCHES = 0.24, 0.18, 10.0
 _LEFT_INCHES, _RIGHT_INCHES, _TOP_INCHES, _BOTTOM_INCHES, _SPACE_INCHES = 2.1, 1.1, 0.5, 0.45, 0.12
 _MOST_MARKS = 60  # onset-apex-offset marks of one AU of one face; more would be a smear
+MEASURES = {"probability": "probability", "intensity": "intensity / 5", "presence": "presence"}
 _KINDS = {".png": "png", ".svg": "svg"}
 
 
 def timeline(table_path: str | Path, out: str | Path, *, face_id: int | None = None) -> Course:
     """Draws a table over time: a row for each AU, the emotions below.
 
-    A row shows the AU's probability (the dark line is the mean, the light area runs from the lowest
-    to the highest value where several frames share a column of the picture), shading where the AU
-    is present in most of a column's frames, the threshold as a dashed line where NAME.json tells
-    it, and each event's onset, apex and offset as marks. Times without the face are hatched.
-    Several faces are lanes of a row, at most four, those of the most frames.
+    A row shows the AU's probability, or in tables without it the intensity: the dark line is the
+    mean, the light area runs from the lowest to the highest value where several frames share a
+    column of the picture. It is shaded where the AU is present in most of a column's frames. The
+    threshold is a dashed line where NAME.json tells it; onset, apex and offset of each event are
+    marks; times without the face are hatched. Several faces are lanes of a row, at most four, those
+    of the most frames.
 
     Args:
       table_path: a table as `jaxfacs.infer.tables.read` takes it.
@@ -132,6 +134,8 @@ def _figure(course: Course, thresholds: dict[str, float], title: str) -> "Figure
     axes.tick_params(labelbottom=True, labelsize=7)
     if course.timed:
         axes.xaxis.set_major_formatter(lambda x, _: clock(x, course.end_s))
+    else:
+        axes.locator_params(axis="x", integer=True)
     first.set_xlim(course.start_s_B[0], course.end_s)
     figure.text(
         *(_LEFT_INCHES / _WIDTH_INCHES, 1 - 0.2 / height),
@@ -158,7 +162,7 @@ def clock(seconds: float, longest_s: float) -> str:
 
 
 def _facts(course: Course) -> str:
-    parts = [f"{course.frames} frames, {course.frames_with_face} with a face"]
+    parts = [f"{counted(course.frames, 'frame')}, {course.frames_with_face} with a face"]
     if not course.every_frame:
         parts.append(f"{-(-course.frames // len(course.frame_B))} frames in a column")
     if len(course.faces) < course.num_faces:
@@ -238,6 +242,11 @@ def _shade(
     _spans(axes, edge_s, unknown_B, place, fc=GAP[0], ec=GAP[1], hatch=_HATCH, lw=0)
 
 
+def counted(count: int, unit: str) -> str:
+    """ "1 frame", "2 frames"."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def runs(true_B: np.ndarray) -> list[tuple[int, int]]:
     """(first, one after the last) of each run of true values."""
     turns = np.flatnonzero(np.diff(np.r_[False, true_B, False]))
@@ -271,7 +280,7 @@ def _draw_legend(axes: "Axes", course: Course, with_thresholds: bool) -> None:
             for lane, face in enumerate(course.faces)
         ]
     handles += [
-        Line2D([], [], color=first, lw=1, label="probability"),
+        Line2D([], [], color=first, lw=1, label=MEASURES[course.measure]),
         Patch(color=first, alpha=0.16, label="present"),
         Patch(fc=GAP[0], ec=GAP[1], hatch=_HATCH, lw=0, label="no face"),
         Line2D([], [], color=first, marker="d", ms=4, lw=0, label="apex"),

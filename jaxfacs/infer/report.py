@@ -26,7 +26,7 @@ from jaxfacs.infer import reasons, report_film
 from jaxfacs.infer.course import Course, Face, Segment, Values
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.overlay import regions
-from jaxfacs.infer.plots import NEUTRAL, emotion_colours
+from jaxfacs.infer.plots import MEASURES, NEUTRAL, counted, emotion_colours
 from jaxfacs.infer.report_film import Embed, Shown
 
 MOST_FACES = 6
@@ -35,6 +35,7 @@ TOP = 5
 _MOST_BYTES = 6_000_000  # of values, before base64
 _FEWEST_BINS, _MOST_BINS = 500, 40_000
 _NONE, _FULL = 255, 254  # a byte: unknown; the highest value
+_SCROLL = "<div class='scroll' tabindex='0' role='region' aria-label='table'>"
 CAVEAT = (
     "Action Units are movements that a network saw, with the probabilities given. An emotion here "
     "is what a table or a classifier calls a pattern of movements; what a person feels cannot be "
@@ -124,6 +125,7 @@ def _page(
         "film": film.markup,
         "film_note": film.note,
         "binned": _binned(course),
+        "measure": MEASURES[course.measure],
         "faces": "\n".join(_face_tables(course, n) for n in range(len(course.faces)))
         or "<p class='absent'>No frame of this table has a face.</p>",
         "caveat": _escape(CAVEAT),
@@ -232,11 +234,11 @@ def _packed(array: np.ndarray) -> str:
 def _facts(course: Course, table_path: Path) -> str:
     length_s = course.end_s - float(course.start_s_B[0])
     length = f"{duration(length_s)}, " if course.timed else ""
-    faces = f"{course.num_faces} face{'' if course.num_faces == 1 else 's'}"
+    faces = counted(course.num_faces, "face")
     more = course.num_faces - len(course.faces)
     left = f" (the {len(course.faces)} of the most frames are shown)" if more > 0 else ""
     return (
-        f"{table_path.name}: {length}{course.frames} frames, "
+        f"{table_path.name}: {length}{counted(course.frames, 'frame')}, "
         f"{course.frames_with_face} with a face, {faces}{left}"
     )
 
@@ -292,7 +294,7 @@ def _face_tables(course: Course, n: int) -> str:
     emotions = _emotion_table(course, face) if course.values.emotions else ""
     return (
         f'<section data-face="{n}"{hidden} aria-label="{_escape(title)}"><h2>{title}: '
-        f'{face.frames} frames</h2>{_top(course, face)}<div class="tables"><div>'
+        f'{counted(face.frames, "frame")}</h2>{_top(course, face)}<div class="tables"><div>'
         f"{_au_table(course, face)}{emotions}</div><div>{_segment_table(course, face)}</div>"
         "</div></section>"
     )
@@ -343,7 +345,7 @@ def _au_table(course: Course, face: Face) -> str:
     never = [au for au, share in zip(aus, face.present_A, strict=True) if not share > 0]
     note = f"<p class='note'>Not seen: {_escape(', '.join(never))}</p>" if never else ""
     return (
-        "<h3>Action Units</h3><div class='scroll' tabindex='0'><table><caption>share of the "
+        f"<h3>Action Units</h3>{_SCROLL}<table><caption>share of the "
         "face's frames; mean intensity (0–5) while present; the moment of its peak</caption>"
         "<thead><tr><th>AU</th><th>name</th><th class='n'>present</th><th class='n'>intensity</th>"
         f"<th class='n'>peak</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>{note}"
@@ -368,7 +370,7 @@ def _emotion_table(course: Course, face: Face) -> str:
         for e in np.argsort(-share_E, kind="stable").tolist()
     ]
     return (
-        "<h3>Emotions</h3><div class='scroll' tabindex='0'><table><thead><tr><th>emotion</th>"
+        f"<h3>Emotions</h3>{_SCROLL}<table><thead><tr><th>emotion</th>"
         "<th class='n'>likeliest in</th><th class='n'>mean</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -398,7 +400,7 @@ def _segment_table(course: Course, face: Face) -> str:
     left = face.num_segments - len(kept)
     note = f"; the {len(kept)} longest and strongest of {face.num_segments}" if left > 0 else ""
     return (
-        "<h3>Onset, apex, offset</h3><div class='scroll' tabindex='0'><table><caption>≤ and ≥: "
+        f"<h3>Onset, apex, offset</h3>{_SCROLL}<table><caption>≤ and ≥: "
         f"the face came or went meanwhile{note}</caption><thead><tr><th>AU</th>"
         "<th class='n'>onset</th><th class='n'>apex</th><th class='n'>offset</th>"
         f"<th class='n'>level</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

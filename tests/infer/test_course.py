@@ -134,7 +134,8 @@ def test_tables_of_others(tmp_path):
     (face,) = found.faces
     assert not found.timed and found.start_s_B.tolist() == [1, 2, 3]
     assert face.rows_B.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(face.mean_BK[:2, found.values.p], [[1], [0]])
+    assert found.measure == "intensity"
+    np.testing.assert_allclose(face.mean_BK[:2, found.values.p], [[0.5], [0.04]], atol=1e-6)
     np.testing.assert_allclose(face.present_A, [0.5])
 
 
