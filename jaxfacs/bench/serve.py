@@ -76,6 +76,7 @@ def main(
             "--limits.frames-per-second", str(2 * clients * fps),
             *(("--batch", str(batch)) if batch else ()),
             *(("--workers", str(workers)) if workers else ()),
+            log=Path(folder) / "log",
         )  # fmt: skip
         try:
             return _measure(address, None, jpegs, clients, fps, seconds, server.pid)
@@ -84,14 +85,19 @@ def main(
             server.wait(timeout=30)
 
 
-def start(model: Path, *args: str) -> tuple[subprocess.Popen, str]:
-    """A server in a process of its own on a free port; (process, address) once it is ready."""
+def start(model: Path, *args: str, log: Path) -> tuple[subprocess.Popen, str]:
+    """A server in a process of its own on a free port; (process, address) once it is ready.
+
+    What it says on stderr goes to `log`.
+    """
     command = [sys.executable, "-m", "jaxfacs", "serve", "--model", str(model), "--port", "0"]
-    server = subprocess.Popen([*command, *args], stdout=subprocess.PIPE, text=True)
+    with log.open("w") as file:
+        server = subprocess.Popen([*command, *args], stdout=subprocess.PIPE, stderr=file, text=True)
     assert server.stdout is not None
     line = server.stdout.readline()
     if not line.startswith("jaxfacs serves "):
-        raise UserError("the server did not start; its own words stand above")
+        said = log.read_text().strip().splitlines() or ["nothing"]
+        raise UserError(f"the server did not start; it said: {said[-1]}")
     return server, line.split()[2].rstrip("/")
 
 

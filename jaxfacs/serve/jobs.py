@@ -19,6 +19,7 @@ from jaxfacs.serve.workplace import Workplace
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
+_EXPIRE_S = 30.0  # between two looks for results that are too old
 _OPEN = (QUEUED, RUNNING)
 
 
@@ -67,6 +68,7 @@ class Jobs:
         self._limits, self._metrics = limits, metrics
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] = {}  # in order of arrival
+        self._last_read: dict[str, float] = {}  # client -> when a film of it was begun
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="films", daemon=True)
 
@@ -104,7 +106,7 @@ class Jobs:
     def place(self, job: Job) -> int | None:
         """1 for the next to be read; None where it no longer waits."""
         with self._changed:
-            waiting = [j for j in self._jobs.values() if j.state == QUEUED]
+            waiting = self._in_line()
         return waiting.index(job) + 1 if job in waiting else None
 
     def cancel(self, job: Job) -> None:
@@ -160,12 +162,27 @@ class Jobs:
     def _next(self) -> Job | None:
         with self._changed:
             while not self._stopping:
-                for job in self._jobs.values():
-                    if job.state == QUEUED:
-                        job.state, job.started = RUNNING, time.monotonic()
-                        return job
-                self._changed.wait()
+                waiting = self._in_line()
+                if waiting:
+                    job = waiting[0]
+                    job.state, job.started = RUNNING, time.monotonic()
+                    self._last_read[job.client] = job.started
+                    return job
+                self.expire()
+                self._changed.wait(_EXPIRE_S)
         return None
+
+    def _in_line(self) -> list[Job]:
+        """Those that wait, the next first: clients take turns."""
+        waiting = [j for j in self._jobs.values() if j.state == QUEUED]
+        clients = {j.client for j in self._jobs.values()}
+        self._last_read = {c: t for c, t in self._last_read.items() if c in clients}
+        turns: dict[str, int] = {}
+        order: list[tuple[int, float, int]] = []
+        for n, job in enumerate(waiting):
+            turns[job.client] = turns.get(job.client, 0) + 1
+            order.append((turns[job.client], self._last_read.get(job.client, 0.0), n))
+        return [waiting[n] for _, _, n in sorted(order)]
 
     def _run(self, job: Job) -> None:
         def on_frame(frames: int, total: int | None) -> None:

@@ -33,7 +33,7 @@ class Limits:
     """films of all clients that wait or are read"""
     job_minutes: float = 120.0
     """longest time in which one film is read"""
-    result_bytes: int = 64 << 20
+    result_bytes: int = 32 << 20
     """bytes of one film's results, packed"""
     all_results: int = 32
     """results that are kept; the oldest goes first"""

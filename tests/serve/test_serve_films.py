@@ -267,6 +267,29 @@ def test_results_go_after_a_while_and_the_oldest_first(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_clients_take_turns(tmp_path):
+    begun, may_go = [], threading.Event()
+
+    def read(job, on_frame):
+        begun.append(job.client)
+        may_go.wait(10)
+        return films.Result(b"", b"")
+
+    work = Workplace(tmp_path)
+    made = Jobs(read, workplace=work, limits=Limits(jobs=9), metrics=Metrics())
+    made.start()
+    added = []
+    for client in "aaaabbc":
+        added.append(made.add(client, work.new() / "film.avi", films.Options()))
+        wait_until(lambda: begun)
+    assert [made.place(job) for job in added] == [None, 3, 5, 6, 1, 4, 2]
+    may_go.set()
+    wait_until(lambda: len(begun) == 7)
+    assert begun == list("abcabaa")
+    made.stop()
+    work.close()
+
+
 def test_a_failing_film_is_told_by_its_reason(tmp_path):
     def read(job, on_frame):
         raise UserError("the film is\nno film")

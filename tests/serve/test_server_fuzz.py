@@ -98,7 +98,7 @@ def test_ten_thousand_broken_messages_and_films(model, film, jpegs, tmp_path, mo
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    server, url = start(model, "--limits.frames-per-second", "1000000")
+    server, url = start(model, "--limits.frames-per-second", "1000000", log=tmp_path / "log")
     port = int(url.rpartition(":")[2])
     draw, begun, sizes, seen = random.Random(6), time.monotonic(), [], set()
     try:
@@ -114,6 +114,8 @@ def test_ten_thousand_broken_messages_and_films(model, film, jpegs, tmp_path, mo
         time.sleep(1)
         left = [p for p in temporary.rglob("*") if p.is_file() and p.name != "lock"]
         assert left == []
+        log = (tmp_path / "log").read_text()
+        assert "Traceback" not in log
         print(
             f"\n{HARMLESS + FATAL + UPLOADS + REQUESTS} in {time.monotonic() - begun:.0f} s; "
             f"MB after each {1 / ROUNDS:.0%}: {' '.join(f'{mb:.0f}' for mb in sizes)}"
