@@ -25,10 +25,8 @@ from jaxfacs.infer.live import Live
 from jaxfacs.infer.results import FrameResult
 from jaxfacs.infer.stream import Stream
 
-_CPU_BATCH, _ACCELERATOR_BATCH = (
-    8,
-    64,
-)  # clips: beyond these neither gets faster (16×112×112)# Side of the smallest face looked for in stills, of the frame's shorter side. There is time for it;
+_CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
+# Side of the smallest face looked for in stills, of the frame's shorter side. There is time for it;
 # and nobody comes closer in the next frame. Smaller, and Haar begins to see faces in shirts.
 _SMALLEST_OF_STILL = 0.05
 
@@ -329,6 +327,10 @@ class Predictor:
         for number, timestamp, frame_HWC in timed:
             yield from stream.push(frame_HWC, timestamp, number)
         yield from stream.finish()
+
+    def _new_detector(self, *, still: bool) -> detect.Detector:
+        size = {"min_size": _SMALLEST_OF_STILL} if still else {}
+        return detect.create(self.detector_name, **size)
 
     def _submit(self, clips_BTHWC: np.ndarray, *, full: bool = False) -> Callable[[], Outputs]:
         """Starts the network. Only two batch sizes are ever compiled: 1 and the full one."""
