@@ -23,7 +23,8 @@ _NEAR_REGION = 2.0  # side of the searched square, in face sides
 # Below this a followed face counts as not seen. It is far below `score`, which new faces must
 # reach: a face that was there a frame ago needs less proof than one from nowhere.
 _KEEP_SCORE = 0.1
-_SHARED = 0.15
+SHARED = 0.15
+_NEARLY = 0.9  # of the smallest size asked for: detectors' sizes vary by that
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ class HaarDetector:
         smallest = max(24, round(self._min_size * min(small.shape)))
         faces = self._search(small, (smallest, smallest), None)
         faces = [_scaled(f, 1 / scale) for f in faces if f.confidence >= self._score]
-        return _without_overlaps(faces)
+        return without_overlaps(faces)
 
     def _around(self, grey: np.ndarray, box_4: np.ndarray) -> Face | None:
         region, offset = _region(grey, box_4)
@@ -187,7 +188,8 @@ class YuNetDetector:
         shorter = min(frame.shape[:2])
         scale = min(1.0, self._FACE_PX / (self._min_size * shorter))
         faces = [_scaled(f, 1 / scale) for f in self._search(_resized(frame, scale), self._score)]
-        return _without_overlaps([f for f in faces if f.box_4[2] >= self._min_size * shorter])
+        smallest = _NEARLY * self._min_size * shorter
+        return without_overlaps([f for f in faces if f.box_4[2] >= smallest])
 
     def _around(self, frame: np.ndarray, box_4: np.ndarray) -> Face | None:
         region, offset = _region(frame, box_4)
@@ -228,19 +230,19 @@ def largest_first(faces: Sequence[Face]) -> list[Face]:
     return sorted(faces, key=lambda f: (-f.box_4[2] * f.box_4[3], f.box_4[0], f.box_4[1]))
 
 
-def _without_overlaps(faces: Sequence[Face]) -> list[Face]:
-    """Keeps the surer of two faces that share more than `_SHARED` of the smaller square.
+def without_overlaps(faces: Sequence[Face]) -> list[Face]:
+    """Keeps the surer of two faces that share more than `SHARED` of the smaller square.
 
     A mouth over a collar and tie passes all three cascades; it shares the chin with the real face.
     """
     kept: list[Face] = []
     for face in sorted(largest_first(faces), key=lambda f: -f.confidence):
-        if all(_shared(k.box_4, face.box_4) <= _SHARED for k in kept):
+        if all(shared(k.box_4, face.box_4) <= SHARED for k in kept):
             kept.append(face)
     return largest_first(kept)
 
 
-def _shared(a_4: np.ndarray, b_4: np.ndarray) -> float:
+def shared(a_4: np.ndarray, b_4: np.ndarray) -> float:
     """Common area as a fraction of the smaller box."""
     a, b = float(a_4[2] * a_4[3]), float(b_4[2] * b_4[3])
     union = overlap(a_4, b_4)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from jaxfacs.faces import drift, looks
-from jaxfacs.faces.detect import Detector, Face, largest_first, overlap
+from jaxfacs.faces.detect import SHARED, Detector, Face, largest_first, overlap, shared
 from jaxfacs.faces.drift import Anchor
 from jaxfacs.faces.pairs import best_pairs
 
@@ -343,7 +343,7 @@ class Follower:
         self._since_search, self._searched_thumb = 0, self._thumb
         known = [f.box_4 for f in faces]
         found = self._detector(_without(frame_HWC, known))
-        return [f for f in found if all(overlap(f.box_4, box) < _MIN_OVERLAP for box in known)]
+        return [f for f in found if all(shared(f.box_4, box) <= SHARED for box in known)]
 
     def _changes(self, frame_HWC: np.ndarray) -> tuple[bool, bool]:
         """Whether the scene was cut, and whether anything changed since the last search."""
