@@ -71,7 +71,7 @@ class Session:
         self._unsent: deque[_Slot] = deque()
         self._work, self._send = asyncio.Event(), asyncio.Event()
         self._last_sequence, self._last_time = -1, -1.0
-        self._room = self._limits.window
+        self._room = 0
         self._frames = 0
         self._dropped: Counter[str] = Counter()
 
@@ -124,6 +124,8 @@ class Session:
         self._live = self._service.predictor.live(
             settings=settings, follow=follower(self._service.detector)
         )
+        # Frames that are looked at together may wait together.
+        self._least_room = max(self._limits.window, self._live.at_once)
         ready = {
             "type": "ready",
             "window": self._limits.window,
@@ -190,7 +192,7 @@ class Session:
     def _take(self, frames: list[Frame]) -> None:
         """Puts frames in line, and drops, telling so, what is too much."""
         now = time.monotonic()
-        self._room = max(self._room, self._limits.window + len(frames) - 1)
+        self._room = max(self._room, self._least_room + len(frames) - 1)
         for frame in frames:
             if frame.sequence <= self._last_sequence:
                 raise BadMessage("the sequence numbers of frames must rise")
