@@ -406,7 +406,10 @@
     for (const name of ["seeked", "timeupdate"]) {
       video.addEventListener(name, () => { if (!video.paused || moved()) follow(); else drawBoxes(); });
     }
-    video.addEventListener("loadedmetadata", drawBoxes);
+    video.addEventListener("loadedmetadata", () => {
+      drawBoxes();
+      $("short").hidden = !(data.timed && video.duration + data.offset < end - 1);
+    });
     video.addEventListener("error", () => { $("unplayable").hidden = false; });
   }
   let waiting = 0;

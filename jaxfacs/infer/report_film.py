@@ -88,12 +88,13 @@ def _codec(path: Path) -> str:
     return number.to_bytes(4, "little", signed=number < 0).decode("latin-1").strip("\0 ").lower()
 
 
-def _player(address: str, size: tuple[int, int] | None, note: str) -> str:
+def _player(address: str) -> str:
     return (
         f'<div class="screen"><video controls muted playsinline preload="auto" src="{address}">'
         "</video><canvas></canvas></div>"
         '<p class="warn" id="unplayable" hidden>This browser cannot play the film; '
-        f"the timelines work all the same.</p>{note}"
+        'the timelines work all the same.</p><p class="warn" id="short" hidden>'
+        "The film is shorter than the table: is it another one?</p>"
     )
 
 
@@ -101,7 +102,7 @@ def _embedded(
     content: bytes, kind: str, size: tuple[int, int] | None, offset_s: float, note: str
 ) -> Shown:
     address = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return Shown(_player(address, size, ""), note, False, size, offset_s)
+    return Shown(_player(address), note, False, size, offset_s)
 
 
 def _linked(
@@ -111,7 +112,7 @@ def _linked(
     address = "/".join(quote(part) for part in Path(relative).parts)
     name = html.escape(relative)
     said = f'<p class="note">The film is not in this page; it is read from {name}. {note}</p>'
-    return Shown(_player(html.escape(address), size, ""), said, True, size, offset_s)
+    return Shown(_player(html.escape(address)), said, True, size, offset_s)
 
 
 def _copied(

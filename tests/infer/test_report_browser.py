@@ -130,6 +130,12 @@ def test_keys_zoom_faces_and_playing(browser, film, table):
     assert told == pytest.approx(at(page), abs=0.2) and page.said == []
 
 
+def test_another_film_is_noticed(browser, film, tmp_path):
+    table = write_table(tmp_path / "longer.csv", 200, rate=25.0)
+    page = browser(report.write(table, film, tmp_path / "film.html"))
+    wait_for(page, "!document.getElementById('short').hidden")
+
+
 def test_the_film_moved_by_its_own_controls_moves_the_page(browser, film, table):
     page = browser(report.write(table, film, table.parent / "film.html"))
     wait_for(page, "document.querySelector('video').readyState > 1")
