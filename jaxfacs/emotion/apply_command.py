@@ -49,7 +49,8 @@ def apply(
       mapper: a JSON of `jaxfacs emotions fit`, a rule table by name, or "published";
         `jaxfacs emotions show` lists the names.
       out: folder for the results; made if it is missing.
-      person: a profile of `jaxfacs emotions neutral`: AUs count from this person's own rest.
+      person: a profile of `jaxfacs emotions neutral`: AUs count from this person's own rest; and
+        the edits of the table that `jaxfacs emotions person` noted in it are used.
       evidence: what is read of an AU that has several columns: its probability (then a doubt is a
         doubt), or its occurrence, 0 or 1.
       plot: draw the PNG.
@@ -59,6 +60,7 @@ def apply(
     profile = None if person is None else person_module.load(person)
     if profile is not None:
         told = person_module.without_rest(told, profile)
+        reader = person_module.edited(reader, profile)
     reading = map_frames(reader, told)
     stem = out / frames.stem
     header = (*MEASURED, *reading.emotions, "emotion", "for", "against")

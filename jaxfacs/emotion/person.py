@@ -7,7 +7,7 @@ lip corners high in every frame, and a network reads AU 4 or 12 there.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -165,15 +165,18 @@ def load(path: Path) -> Person:
     return person
 
 
-def edited(mapper: Mapper | None, person: Person) -> Mapper | None:
+M = TypeVar("M", Mapper, Mapper | None)
+
+
+def edited(mapper: M, person: Person) -> M:
     """The mapper with the person's edits; UserError where it has no cells to edit."""
     if not person.emotions:
         return mapper
     if not isinstance(mapper, CooccurrenceMapper):
         raise UserError(
-            f"the profile of {person.name} edits cells of a co-occurrence table, and the model "
-            "reads emotions by something else; export it with --emotions TABLE.json, or take "
-            '"emotions" out of the profile'
+            f"the profile of {person.name} edits cells of a co-occurrence table, and emotions are "
+            "read by something else here; use a table of emotions fit (a model: export it with "
+            '--emotions TABLE.json), or take "emotions" out of the profile'
         )
     for emotion, cells in person.emotions.items():
         for au, share in cells.items():

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from jaxfacs.cli import main
 from jaxfacs.emotion import person as profiles
 from jaxfacs.emotion.person import Person
 from jaxfacs.errors import UserError
@@ -71,3 +72,19 @@ def test_wishes_that_ask_for_nothing_or_what_there_is_not(tables, tmp_path):
         person(frames, labels=labels, out=out, threshold_for="best")
     with pytest.raises(UserError, match="no face '3'"):
         person(frames, labels=labels, out=out, face_id="3")
+
+
+def test_edits_are_used_where_emotions_are_read_from_tables_too(tables, tmp_path):
+    frames, _ = tables
+    out = tmp_path / "anna.json"
+    person(frames, out=out, edits=("happiness:12=0.01",))
+    words = ["emotions", "apply", str(frames), "--no-plot", "--out"]
+    mean = {}
+    for name, options in (("plain", []), ("edited", ["--person", str(out)])):
+        told = ["--mapper", "published", *options]
+        assert main([*words, str(tmp_path / name), *told]) == 0
+        summary = json.loads((tmp_path / name / "anna.emotions.json").read_text())
+        mean[name] = summary["emotions"]["happiness"]["mean_probability"]
+    assert mean["edited"] != mean["plain"]
+    told = ["--mapper", "emfacs", "--person", str(out)]
+    assert main([*words, str(tmp_path / "rules"), *told]) == 2
