@@ -53,6 +53,7 @@ _PANEL = 230  # px, a column of the panel
 _MOST_COLUMNS = 2
 _PITCH, _LEAST_PITCH = 18.0, 13.0  # px from bar to bar: a smaller one cannot be read
 _HEAD = 34  # px above the bars
+_ZOOMED = 720  # px: in higher pictures letters and lines grow with the height
 # The frame is brought between these heights, and below this width; 480 px hold forty bars.
 _LOWEST, _HIGHEST, _WIDEST = 480, 1080, 1920
 
@@ -72,23 +73,25 @@ def draw(
     picture = cv2.copyMakeBorder(picture, 0, missing, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
     for face in result.faces:
         _draw_regions(picture, face, aus, scale)
+    zoom = max(1.0, picture.shape[0] / _ZOOMED)
     for face in reversed(result.faces):
-        _draw_box(picture, face, scale)
+        _draw_box(picture, face, scale, zoom)
     taken: list[tuple[int, int, int, int]] = []
     for face in result.faces:
-        _draw_title(picture, face, aus, scale, taken)
-    columns = _columns(picture.shape[0], len(aus) + 2 + len(emotions))
-    panel = np.full((picture.shape[0], columns * _PANEL, 3), _PAPER, np.uint8)
-    _draw_panel(panel, result, aus, emotions, columns)
+        _draw_title(picture, face, aus, scale, taken, zoom)
+    columns = _columns(picture.shape[0] / zoom, len(aus) + 2 + len(emotions))
+    width = 2 * round(columns * _PANEL * zoom / 2)
+    panel = np.full((picture.shape[0], width, 3), _PAPER, np.uint8)
+    _draw_panel(panel, result, aus, emotions, columns, zoom)
     return np.concatenate([picture, panel], axis=1)
 
 
-def _columns(height: int, bars: int) -> int:
+def _columns(height: float, bars: int) -> int:
     """Columns of the panel; the same for every frame of a film."""
     return min(_MOST_COLUMNS, max(1, -(-bars // _in_column(height))))
 
 
-def _in_column(height: int) -> int:
+def _in_column(height: float) -> int:
     return max(1, int((height - _HEAD) / _LEAST_PITCH))
 
 
@@ -133,10 +136,10 @@ def _draw_regions(
     part[:] = np.round(part * (1 - share) + layer * share).astype(np.uint8)
 
 
-def _draw_box(picture: np.ndarray, face: FaceResult, scale: float) -> None:
+def _draw_box(picture: np.ndarray, face: FaceResult, scale: float, zoom: float) -> None:
     x, y, w, h = (round(float(v)) for v in face.box_4 * scale)
     colour = _BOX_COLOURS[face.face_id % len(_BOX_COLOURS)]
-    thick = 2 if face.confidence > 0.5 else 1
+    thick = round((2 if face.confidence > 0.5 else 1) * zoom)
     cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick, cv2.LINE_AA)
 
 
@@ -146,6 +149,7 @@ def _draw_title(
     aus: tuple[str, ...],
     scale: float,
     taken: list[tuple[int, int, int, int]],
+    zoom: float = 1.0,
 ) -> None:
     """The face's id and AUs above its box, or where no other face's title is, within the frame."""
     x, y, _, h = (round(float(v)) for v in face.box_4 * scale)
@@ -153,7 +157,7 @@ def _draw_title(
     active = [a for a in active if a[0] not in "LR" or a[1:] not in active]  # said with the whole
     height, width = picture.shape[:2]
     start = f"{face.face_id}: " if active else f"{face.face_id}: 0" if aus else str(face.face_id)
-    text, (text_width, text_height) = _fitting(start, active, width - 4)
+    text, (text_width, text_height) = _fitting(start, active, width - 4, 0.45 * zoom)
     x = max(2, min(x, width - text_width - 4))
     step = text_height + 8
     turns = range(1, 7)
@@ -170,15 +174,15 @@ def _draw_title(
     ground = picture[max(0, spot[1]) : spot[3], max(0, spot[0]) : spot[2]]
     ground[:] = (ground * 0.35).astype(np.uint8)
     colour = _BOX_COLOURS[face.face_id % len(_BOX_COLOURS)]
-    _text(picture, text, (x, low), 0.45, colour)
+    _text(picture, text, (x, low), 0.45 * zoom, colour)
 
 
-def _fitting(start: str, active: list[str], room: int) -> tuple[str, tuple[int, int]]:
+def _fitting(start: str, active: list[str], room: int, size: float) -> tuple[str, tuple[int, int]]:
     """As many of the AUs as the width has room for, and the text's size in pixels."""
     for count in range(len(active), -1, -1):
         names = "+".join(active[:count])
         text = start + names + ("+..." if count < len(active) else "")
-        width, height = cv2.getTextSize(text, _FONT, 0.45, 1)[0]
+        width, height = cv2.getTextSize(text, _FONT, size, 1)[0]
         if width <= room:
             break
     return text, (width, height)
@@ -194,27 +198,31 @@ def _draw_panel(
     aus: tuple[str, ...],
     emotions: tuple[str, ...],
     columns: int,
+    zoom: float,
 ) -> None:
+    def write(text: str, x: float, y: float, size: float, ink: tuple[int, int, int]) -> None:
+        _text(panel, text, (round(x * zoom), round(y * zoom)), size * zoom, ink)
+
+    height = panel.shape[0] / zoom
     time = "" if np.isnan(result.timestamp) else f"{result.timestamp:.2f} s"
     if not result.faces:
-        _text(panel, time, (10, 20), 0.45, _INK)
-        _text(panel, "no face" if result.readable else "unreadable frame", (10, 42), 0.45, _FAINT)
+        write(time, 10, 20, 0.45, _INK)
+        write("no face" if result.readable else "unreadable frame", 10, 42, 0.45, _FAINT)
         return
     face = result.faces[0]
-    title = f"{time}   face {face.face_id}" if len(result.faces) > 1 else time
-    _text(panel, title, (10, 20), 0.45, _INK)
+    write(f"{time}   face {face.face_id}" if len(result.faces) > 1 else time, 10, 20, 0.45, _INK)
     bars = _bars(face, aus, emotions)
-    room = columns * _in_column(panel.shape[0])
+    room = columns * _in_column(height)
     if len(bars) > room:  # a long list in a low picture: the weakest are left out, order is kept
         weakest = sorted(range(len(bars)), key=lambda n: (bars[n][3], bars[n][1]))
         left_out = set(weakest[: len(bars) - room])
         bars = [bar for n, bar in enumerate(bars) if n not in left_out]
-        _text(panel, f"{len(left_out)} weaker ones not shown", (_PANEL - 60, 20), 0.38, _FAINT)
+        write(f"{len(left_out)} weaker ones not shown", _PANEL - 60, 20, 0.38, _FAINT)
     rows = -(-len(bars) // columns)
-    pitch = min(_PITCH, (panel.shape[0] - _HEAD) / max(1, rows))
+    pitch = min(_PITCH, (height - _HEAD) / max(1, rows))
     for n, bar in enumerate(bars):
-        x, row = _PANEL * (n // rows), n % rows
-        _draw_bar(panel[:, x : x + _PANEL], _HEAD - 4 + row * pitch, pitch, *bar)
+        left = round(_PANEL * (n // rows) * zoom)
+        _draw_bar(panel[:, left:], _HEAD - 4 + n % rows * pitch, pitch, zoom, *bar)
 
 
 def _bars(face: FaceResult, aus: tuple[str, ...], emotions: tuple[str, ...]) -> list[tuple]:
@@ -240,22 +248,25 @@ def _draw_bar(
     panel: np.ndarray,
     top: float,
     pitch: float,
+    zoom: float,
     name: str,
     share: float,
     number: str,
     lit: bool,
     colour: tuple[int, int, int],
 ) -> None:
-    low = round(top)
-    high = max(low + 1, round(top + pitch) - 2)
-    length = round(100 * min(max(share, 0.0), 1.0))
-    cv2.rectangle(panel, (84, low), (184, high), (44, 47, 52), -1)
+    """One line of the panel; lengths are those of a low picture, times `zoom`."""
+    low = round(top * zoom)
+    high = max(low + 1, round((top + pitch - 2) * zoom))
+    first, last = round(84 * zoom), round(184 * zoom)
+    length = round((last - first) * min(max(share, 0.0), 1.0))
+    cv2.rectangle(panel, (first, low), (last, high), (44, 47, 52), -1)
     if length:
-        cv2.rectangle(panel, (84, low), (84 + length, high), colour if lit else _FAINT, -1)
-    ink, font = (_INK if lit else (150, 154, 160)), min(0.42, pitch / 32)
+        cv2.rectangle(panel, (first, low), (first + length, high), colour if lit else _FAINT, -1)
+    ink, font = (_INK if lit else (150, 154, 160)), min(0.4, pitch / 33) * zoom
     printable = name.encode("ascii", "replace").decode()  # OpenCV's letters are ASCII
-    _text(panel, printable[:11], (6, high - 2), font, ink)
-    _text(panel, number, (189, high - 2), font, ink)
+    _text(panel, printable[:11], (round(6 * zoom), high - 2), font, ink)
+    _text(panel, number, (round(187 * zoom), high - 2), font, ink)
 
 
 def _au_colour(label: str) -> tuple[int, int, int]:
