@@ -30,7 +30,10 @@ def http(header_s: float, unread_s: float) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self._between_requests():
+            if self.transport.get_protocol() is not self:  # a websocket now: nothing ends this one
+                self._stop_waiting()
+                self._stop_looking()
+            elif self._between_requests():
                 self._await_head()
             else:
                 self._stop_waiting()
@@ -85,9 +88,13 @@ class _Read:
         self._unread_timer = self.loop.call_later(self._unread_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_looking()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def _stop_looking(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
-        super().connection_lost(exc)  # type: ignore[misc]
+            self._unread_timer = None
 
     def _look(self) -> None:
         left = self.transport.get_write_buffer_size()

@@ -1,6 +1,7 @@
 """Running the application: one process, its threads, and how it ends."""
 
 import contextlib
+import ctypes
 import logging
 import signal
 import socket
@@ -19,6 +20,7 @@ from jaxfacs.serve.limits import Limits
 from jaxfacs.serve.log import event
 from jaxfacs.serve.service import Settings
 
+_M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 1 << 20  # malloc.h
 _NAMES = ("localhost", "127.0.0.1", "::1")
 _STOP_S = 10  # for requests under way when the server is asked to stop
 _HEAD_BYTES = 16 << 10  # of a request's head
@@ -44,6 +46,7 @@ def run(
       listener: bound, not listening; it listens once the network is compiled.
       host: the name it is bound to, where only this machine's own names may be asked for.
     """
+    _give_memory_back()
     cv2.setNumThreads(1)  # the network's threads and ours already take every core
     predictor = load(model, detector=detector, batch=batch)
     hosts = None
@@ -82,6 +85,15 @@ def configured(
         timeout_graceful_shutdown=stop_s,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
+
+
+def _give_memory_back() -> None:
+    """Large blocks go back to the system when they are freed, as far as the C library is glibc.
+
+    Else one film of large frames raises, for good, what a small one takes.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,7 @@
 """A real server on loopback: clients that are slow, leave, lie, or send far too much."""
 
 import contextlib
+import gc
 import json
 import socket
 import subprocess
@@ -14,9 +15,11 @@ import httpx
 import numpy as np
 import pytest
 from loopback import finished, packed, wait_until
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from websockets.exceptions import ConnectionClosed
 
 from jaxfacs.serve.films import Result
+from jaxfacs.serve.protocol import _Read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -178,6 +181,21 @@ def test_a_client_that_leaves_in_the_middle_is_forgotten(loopback, jpegs):
     live, ready = server.live()
     with live:
         assert ready["type"] == "ready"
+
+
+def test_connections_that_ended_are_forgotten(loopback):
+    server = loopback()
+    for _ in range(10):
+        live, _ = server.live()
+        live.close()
+        httpx.get(f"{server.url}/healthz")
+    wait_until(lambda: not server._server.server_state.connections)
+
+    def alive():
+        gc.collect()
+        return [o for o in gc.get_objects() if isinstance(o, H11Protocol | _Read)]
+
+    wait_until(lambda: not alive())
 
 
 def test_half_a_message_is_no_message(loopback):
