@@ -186,10 +186,13 @@ class Batcher:
             if self._stopping:
                 return None
             taken = self._live.take(self.batch)
+            live = len(taken)
             overdue = time.monotonic() - self._films.oldest() > _FILM_PATIENCE_S
             if not taken or len(taken) > self._singles or overdue:
                 taken += self._films.take(self.batch - len(taken))
-            return taken
+        self._metrics.count("jaxfacs_clips_total", live, kind="live")
+        self._metrics.count("jaxfacs_clips_total", len(taken) - live, kind="film")
+        return taken
 
     def _answer(self, taken: list[tuple[_Request, int]]) -> None:
         start = time.monotonic()

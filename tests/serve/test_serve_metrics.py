@@ -2,7 +2,9 @@
 
 import re
 
+import httpx
 import pytest
+from loopback import finished, packed
 
 from jaxfacs.serve.metrics import FAMILIES, Metrics
 
@@ -78,6 +80,30 @@ def test_names_follow_the_conventions():
     for name, kind in FAMILIES.items():
         assert name.endswith("_total") == (kind.type == "counter")
         assert bool(kind.bounds) == (kind.type == "histogram")
+
+
+def test_every_family_is_told_by_a_server_that_works(loopback, film, jpegs):
+    server = loopback()
+    with httpx.Client(base_url=server.url) as client:
+        finished(client, client.post("/v1/films", content=film))
+        live, _ = server.live()
+        with live:
+            live.send(packed((0, 0.0, jpegs[0]), (1, 0.0, jpegs[0])))
+            live.recv(), live.recv()
+            live.send('{"type": "stop"}')
+            live.recv()
+        samples = parsed(client.get("/metrics").text)
+    told = {name for name, _ in samples}
+    for name, kind in FAMILIES.items():
+        assert (name + "_count" if kind.bounds else name) in told, name
+    assert samples["jaxfacs_film_frames_total", ()] == 12
+    assert samples["jaxfacs_frames_received_total", ()] == 2
+    assert samples["jaxfacs_frames_answered_total", ()] == 1
+    assert samples["jaxfacs_frames_dropped_total", (("reason", "time"),)] == 1
+    assert samples["jaxfacs_clips_total", (("kind", "live"),)] == 1
+    assert samples["jaxfacs_clips_total", (("kind", "film"),)] >= 1
+    assert samples["jaxfacs_jobs_total", (("state", "done"),)] == 1
+    assert samples["jaxfacs_upload_bytes_total", ()] == len(film)
 
 
 def test_a_server_tells_what_it_did(served):
