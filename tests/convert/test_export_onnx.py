@@ -99,8 +99,11 @@ def mobilenet(*, per_frame):
         return models.split(module)[1:]
 
     params, stats = jax.jit(init)()
-    shifted = jax.tree.map(lambda p: p + np.float32(0.05 * RNG.standard_normal(p.shape)), params)
-    return net, flat(params=shifted, stats=stats)
+    # Small variances keep the signal of random weights alive, a narrow head keeps it unsaturated.
+    stats = jax.tree.map(lambda s: s * 0.02 + np.float32(0.02 * RNG.random(s.shape)), stats)
+    params = jax.tree.map(lambda p: p + np.float32(0.05 * RNG.standard_normal(p.shape)), params)
+    params["head"] = jax.tree.map(lambda p: p * np.float32(3e-7), params["head"])
+    return net, flat(params=params, stats=stats)
 
 
 @pytest.mark.parametrize("per_frame", [False, True])
@@ -123,7 +126,7 @@ def test_onnxruntime_answers_as_the_bundle(tmp_path, capsys, per_frame):
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     clips = RNG.integers(0, 256, (3, 4, 32, 32, 3), np.uint8)
     expected = compiled.network(bundle.read(path))(clips)
-    assert np.std(expected["probability"], axis=0).max() > 1e-4  # the input matters
+    assert np.std(expected["probability"], axis=0).max() > 3e-4  # the input matters
     assert {o.name for o in session.get_outputs()} == set(expected)
     for name, value in expected.items():
         answered = session.run([name], {"frames": clips})[0]
