@@ -212,6 +212,7 @@ class Batcher:
         if count <= self._singles and count < self.batch:
             parts = [self._run(clips_BTHWC[i : i + 1]) for i in range(count)]
             self._metrics.count("jaxfacs_batches_total", count, size="1")
+            self._metrics.observe("jaxfacs_batch_fill", 1.0)
             return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         if count < self.batch:
             empty = np.zeros((self.batch - count, *clips_BTHWC.shape[1:]), np.uint8)
