@@ -240,7 +240,7 @@ class Results:
         except BaseException as second:  # the disk is full for closing, too
             if not isinstance(second, (UserError, OSError)) and second is not error:
                 raise
-        if not self.marked and self.can_resume:
+        if not self.marked and (self.can_resume or not self.counts["frames"]):
             self._journal.unlink(missing_ok=True)
         self._stack.close()
 
