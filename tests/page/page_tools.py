@@ -112,12 +112,15 @@ def write_film(path, frames, *, fourcc, fps=FPS):
 
 
 def drawn_frames(faces=1):
-    """A drawn face whose cheeks blush from the middle on; a second one beside it if asked for."""
+    """A drawn face whose cheeks blush around the middle; a second one beside it if asked for.
+
+    It blushes little by little: a face that changes at once might be taken for somebody else's.
+    """
     frames = []
     for t in range(LENGTH):
         parts = [cartoon_face(centre=(120 + t // 4, 120)) for _ in range(faces)]
         frame = np.concatenate(parts, axis=1)
-        if t >= LENGTH // 2:
-            frame[:, :240, 0] = np.clip(frame[:, :240, 0].astype(int) + 90, 0, 255)
+        blush = int(np.clip(90 * (t - LENGTH / 3) / (LENGTH / 3), 0, 90))
+        frame[:, :240, 0] = np.clip(frame[:, :240, 0].astype(int) + blush, 0, 255)
         frames.append(frame)
     return frames

@@ -90,11 +90,11 @@ export class TopNow {
     this.order = [];
     this.changed = 0;
   }
-  show(reading, face, { settle = true } = {}) {
+  show(reading, face, { settle = true, absent = "No face in this frame." } = {}) {
     if (!face) {
       this.order = [];
       this.rows.clear();
-      this.root.replaceChildren(el("li", { class: "empty", text: "No face in this frame." }));
+      this.root.replaceChildren(el("li", { class: "empty", text: absent }));
       return;
     }
     const now = performance.now();
@@ -151,8 +151,8 @@ export class EmotionCard {
   }
   /** @param ranked [{name, share}] best first; @param why {for, against, unjudged} or null */
   show(ranked, why, empty = "No face in this frame.") {
-    const key = JSON.stringify([ranked.map((r) => [r.name, r.share.toFixed(2)]),
-      why && [why.emotion, why.for.map(([a, w]) => [a, w.toFixed(1)]), why.against.map(([a, w]) => [a, w.toFixed(1)])]]);
+    const key = JSON.stringify([empty, ranked.map((r) => [r.name, r.share.toFixed(2)]),
+      why && [why.emotion, why.for.map(([a, w]) => [a, w.toFixed(2)]), why.against.map(([a, w]) => [a, w.toFixed(2)])]]);
     if (key === this.last) return;
     this.last = key;
     if (!ranked.length) {

@@ -87,8 +87,9 @@ export class Workspace {
     this.frame = frame;
     const face = faceOf(frame, this.face);
     this.bars.show(face);
-    this.top.show(this.reading, face, { settle });
-    this.emotion.show(rankedNow(this.reading, face), face?.why ?? null);
+    const absent = frame?.faces.length ? `Face ${this.face} is not in this frame.` : "No face in this frame.";
+    this.top.show(this.reading, face, { settle, absent });
+    this.emotion.show(rankedNow(this.reading, face), face?.why ?? null, absent);
     this.draw();
   }
 
