@@ -45,7 +45,7 @@ def apply(
     what it could not judge, how often each emotion was likeliest) and a PNG of the film's course.
 
     Args:
-      frames: the CSV of `jaxfacs predict`, OpenFace, or any with a row a frame and AU columns.
+      frames: a table of `jaxfacs predict`, OpenFace or py-feat, or any with a row a frame and AUs.
       mapper: a JSON of `jaxfacs emotions fit`, a rule table by name, or "published";
         `jaxfacs emotions show` lists the names.
       out: folder for the results; made if it is missing.
