@@ -1,5 +1,6 @@
 """Frames out of a pipe: concatenated JPEGs, or raw RGB bytes."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -8,6 +9,11 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.infer import mjpeg, picture
 from jaxfacs.infer.choice import Glimpse
+
+
+def standard_input() -> BinaryIO:
+    """A reader of its own: a thread that waits in Python's when the process ends aborts it."""
+    return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def glimpses(

@@ -5,7 +5,6 @@ wrong with it.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -125,7 +124,7 @@ class Source:
                 assert self.path is not None
                 film = films.open_film(self.path)
             return films.glimpses(film, self.origin, self.header, self.warnings, self.progress)
-        return pipe.glimpses(sys.stdin.buffer, self.rate, self.pipe_size, warn)
+        return pipe.glimpses(pipe.standard_input(), self.rate, self.pipe_size, warn)
 
     def _watched(self, glimpses: Iterator[Glimpse]) -> Iterator[Glimpse]:
         for glimpse in glimpses:

@@ -131,6 +131,23 @@ def test_pipe_of_jpegs(model, tmp_path, frames):
     assert [(r[2], r[4]) for r in rows] == [(f"{i / 10:.3f}", "1") for i in range(12)]
 
 
+@pytest.mark.long
+def test_interrupt_while_a_pipe_is_silent(model, tmp_path):
+    command = [sys.executable, "-m", "jaxfacs", "predict", "-", "--model", str(model)]
+    reader = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        reader.wait(12)
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(60) == 130
+    told = reader.stderr.read().decode()
+    assert "interrupted" in told and "Fatal" not in told and "Traceback" not in told
+
+
 def test_a_film_that_breaks_off(model, film, tmp_path, capfd):
     cut = tmp_path / "cut.avi"
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])

@@ -2,15 +2,13 @@
 
 import io
 import shutil
-import sys
-import types
 
 import cv2
 import numpy as np
 import pytest
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import mjpeg
+from jaxfacs.infer import mjpeg, pipe
 from jaxfacs.infer import source as sources
 
 
@@ -70,7 +68,7 @@ def test_random_bytes_end():
 
 
 def send(monkeypatch, data: bytes):
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+    monkeypatch.setattr(pipe, "standard_input", lambda: io.BytesIO(data))
 
 
 def test_raw_pipe(monkeypatch):
