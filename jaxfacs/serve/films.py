@@ -18,7 +18,7 @@ from jaxfacs.infer.predictor import Predictor
 from jaxfacs.serve import faces
 from jaxfacs.serve.batching import Batcher
 from jaxfacs.serve.limits import Limits
-from jaxfacs.serve.pictures import film_suffix, jpeg_size, png_size
+from jaxfacs.serve.pictures import film_suffix, jpeg_size, png_size, too_long
 
 _GZIP = 31  # zlib's word for gzip's format
 
@@ -209,6 +209,11 @@ def _refuse_enormous(film: Path, limits: Limits) -> None:
         opened.release()
     if width * height > limits.film_pixels:
         raise _too_large(width, height, limits)
+    if width and height and too_long(width, height):
+        raise UserError(
+            f"the film's frames are {width}x{height}, which is no camera's shape; cut them: "
+            "ffmpeg -i IN -vf crop=WIDTH:HEIGHT OUT.mp4"
+        )
 
 
 def _too_large(width: int, height: int, limits: Limits) -> UserError:

@@ -19,7 +19,7 @@ from jaxfacs.serve.batching import Full, Stopped
 from jaxfacs.serve.limits import TooMany
 from jaxfacs.serve.log import event
 from jaxfacs.serve.messages import BadMessage, Frame, Start
-from jaxfacs.serve.pictures import decode_jpeg, jpeg_size
+from jaxfacs.serve.pictures import decode_jpeg, jpeg_size, too_long
 from jaxfacs.serve.service import Service
 
 BAD, NO_TOKEN, WRONG_ORIGIN, IDLE, TOO_LONG, TOO_MANY = 4400, 4401, 4403, 4408, 4410, 4429
@@ -232,7 +232,7 @@ class Session:
         size = jpeg_size(frame.data)
         if size is not None and size[0] * size[1] > self._limits.frame_pixels:
             return "too many pixels"
-        return None
+        return "shape" if size is not None and too_long(*size) else None
 
     def _drop(self, slot: _Slot, reason: str) -> None:
         assert slot.frame is not None

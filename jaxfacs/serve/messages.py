@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxfacs.serve.limits import Limits
+from jaxfacs.serve.pictures import too_long
 
 _HEAD = struct.Struct("<IdI")  # sequence, time in seconds, length in bytes
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
@@ -72,6 +73,8 @@ def read_start(message: dict[str, Any], limits: Limits) -> Start:
                 f"frames of {width}x{height} are too large; {limits.frame_pixels} pixels and "
                 f"{limits.frame_bytes} bytes are the most"
             )
+        if too_long(width, height):
+            raise BadMessage(f"frames of {width}x{height} are no camera's; make them less long")
     return Start(
         kind,
         width,

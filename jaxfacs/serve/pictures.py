@@ -26,6 +26,7 @@ _FILM_MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x01\xba", ".mpg"),
     (0, b"\x00\x00\x01\xb3", ".mpg"),
 )
+_LONGEST = 6  # times the shorter side; two wide screens side by side are 3.6
 _TS_PACKET = 188
 
 
@@ -40,6 +41,14 @@ def film_suffix(head: bytes) -> str | None:
     if len(head) > 2 * _TS_PACKET and all(head[i] == 0x47 for i in (0, _TS_PACKET, 2 * _TS_PACKET)):
         return ".ts"
     return next((s for at, magic, s in _FILM_MAGIC if head[at : at + len(magic)] == magic), None)
+
+
+def too_long(width: int, height: int) -> bool:
+    """Whether a frame's sides are in no proportion: a search for faces would keep much memory.
+
+    Detectors shrink a frame by its shorter side, so of 11320×179 pixels nothing is left out.
+    """
+    return max(width, height) > _LONGEST * min(width, height)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:

@@ -98,7 +98,7 @@ def test_a_picture_is_a_film_of_one_frame(served, jpegs, folder):
 
 
 @pytest.mark.parametrize(
-    "kind", ["cut", "noise", "no frames", "bomb", "png bomb", "middle"], ids=str
+    "kind", ["cut", "noise", "no frames", "bomb", "png bomb", "long", "middle"], ids=str
 )
 def test_a_damaged_film_is_named_in_one_line(served, film, jpegs, folder, kind):
     at = jpegs[0].index(b"\xff\xc0") + 5
@@ -109,6 +109,7 @@ def test_a_damaged_film_is_named_in_one_line(served, film, jpegs, folder, kind):
         "no frames": b"\x1a\x45\xdf\xa3" + b"\0" * 600,
         "bomb": jpegs[0][:at] + struct.pack(">HH", 65000, 65000) + jpegs[0][at + 4 :],
         "png bomb": png[:16] + struct.pack(">II", 100_000, 100_000) + png[24:],
+        "long": jpegs[0][:at] + struct.pack(">HH", 100, 60_000) + jpegs[0][at + 4 :],
         "middle": film[:4000] + bytes(len(film) - 4000),
     }[kind]
     client = served()

@@ -157,12 +157,14 @@ def test_too_much_is_dropped_oldest_first_and_told_in_order(served, jpegs, slow)
 def test_each_limit_of_a_frame_is_told_as_a_reason(served, jpegs):
     limits = {"frame_bytes": 300_000, "frame_pixels": 100_000}
     large = cv2.imencode(".jpg", np.zeros((400, 400, 3), np.uint8))[1].tobytes()
+    long = cv2.imencode(".jpg", np.zeros((40, 400, 3), np.uint8))[1].tobytes()
     with Talk(served(limits=limits)) as talk:
         talk.start()
         talk.send((0, 0.0, jpegs[0]), (1, 0.1, b"x" * 300_001), (2, 0.2, large))
-        talk.send((3, 0.0, jpegs[0]), (4, 0.3, jpegs[0]))
-        heard = [talk.hear() for _ in range(5)]
-    assert [h.get("reason") for h in heard] == [None, "too large", "too many pixels", "time", None]
+        talk.send((3, 0.0, jpegs[0]), (4, 0.2, long), (5, 0.3, jpegs[0]))
+        heard = [talk.hear() for _ in range(6)]
+    reasons = [None, "too large", "too many pixels", "time", "shape", None]
+    assert [h.get("reason") for h in heard] == reasons
 
 
 def test_too_fast_is_told(served, jpegs):

@@ -76,6 +76,7 @@ def test_a_start_is_read():
         {"format": "raw", "width": 10, "height": 0},
         {"format": "raw", "width": 60000, "height": 60000},
         {"format": "raw", "width": 1920, "height": 1081},
+        {"format": "raw", "width": 1000, "height": 100},
         {"width": -1},
         {"width": True},
         {"width": 2.5},
