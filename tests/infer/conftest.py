@@ -1,16 +1,9 @@
 """Tiny bundles, and a film that needs no real face."""
 
-import runpy
-from pathlib import Path
-
 import cv2
-import numpy as np
 import pytest
+from drawn_film import film_frames
 from tiny_bundle import write_tiny
-
-cartoon_face = runpy.run_path(str(Path(__file__).parents[1] / "faces" / "cartoon.py"))[
-    "cartoon_face"
-]
 
 
 @pytest.fixture(scope="session")
@@ -23,18 +16,6 @@ def bundles(tmp_path_factory):
         "full": {"per_frame": True, "intensity": True, "emotion": True},
     }
     return {kind: write_tiny(folder / f"{kind}.jaxfacs", **kinds[kind]) for kind in kinds}
-
-
-def film_frames(count=40, gap=(20, 30)):
-    """A drawn face that drifts to the right, and is gone for a while; its cheeks blush."""
-    frames = []
-    for t in range(count):
-        frame = cartoon_face(centre=(110 + t // 2, 120))
-        if gap[0] <= t < gap[1]:
-            frame = np.full_like(frame, 150)
-        frame[:, :, 0] = np.clip(frame[:, :, 0].astype(int) + t, 0, 255)
-        frames.append(frame)
-    return frames
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import film_frames
+from drawn_film import film_frames
 from tiny_bundle import write_tiny
 
 from jaxfacs.cli import main
