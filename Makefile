@@ -25,13 +25,13 @@ test-faults: $(STAMP)
 
 # What else `make test` leaves out for its length: films of 20,000 frames, load, 10,000 malformed messages.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m long -rs --ignore tests/slurm --ignore tests/page \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m long -rs --ignore tests/slurm --ignore tests/page --ignore tests/infer/test_report_browser.py \
 	  $(addprefix --ignore ,$(FAULTS)) $(TEST_ARGS)
 
 # The web page and the reports in a real browser: Debian's chromium; skipped, saying so, without it.
 test-page: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,browser]'
-	$(BIN)/python -m pytest -n 0 -rs tests/page $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 0 -rs tests/page tests/infer/test_report_browser.py $(TEST_ARGS)
 
 # Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
 test-slurm: $(STAMP)

@@ -12,9 +12,11 @@ import numpy as np
 
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import follow
-from jaxfacs.infer import overlay_file, source, tables
+from jaxfacs.infer import tables
 from jaxfacs.infer.predictor import Predictor, load
 from jaxfacs.infer.results import FrameResult
+from jaxfacs.infer.sources import source
+from jaxfacs.infer.views import overlay_file
 
 
 def main(

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import source as sources
 
 _DRAIN_S = 30.0  # for the answers to the last frames
 _STAGES = ("wait", "detect", "network", "total")

@@ -18,12 +18,12 @@ from jaxfacs.emotion import person
 from jaxfacs.errors import UserError
 from jaxfacs.faces.track import EVERY
 from jaxfacs.infer import baseline, engine, resume
-from jaxfacs.infer import source as sources
 from jaxfacs.infer.answers import AnswerSettings, Reading
 from jaxfacs.infer.extras import EXTRAS
 from jaxfacs.infer.predictor import Predictor, films_at_once, load
 from jaxfacs.infer.results_on_disk import Extra, Results, names
-from jaxfacs.infer.source import Source
+from jaxfacs.infer.sources import source as sources
+from jaxfacs.infer.sources.source import Source
 from jaxfacs.progress import track
 
 _Camera = Annotated[tuple[int, ...], tyro.conf.UseAppendAction]

@@ -19,7 +19,7 @@ import cv2
 from jaxfacs.errors import UserError
 from jaxfacs.infer.batches import Batches
 from jaxfacs.infer.results import FrameResult
-from jaxfacs.infer.source import Source
+from jaxfacs.infer.sources.source import Source
 from jaxfacs.infer.stream import Seen, Stream
 
 AHEAD = 16  # frames of a film that are looked at before the network asks for them

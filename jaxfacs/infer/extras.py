@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxfacs.infer.results_on_disk import Extra, Results
-from jaxfacs.infer.source import Source
+from jaxfacs.infer.sources.source import Source
 from jaxfacs.progress import track
 
 
@@ -15,7 +15,7 @@ def _segments(results: Results, path: Path) -> None:
 
 
 def _overlay(results: Results, path: Path) -> None:
-    from jaxfacs.infer import overlay_file
+    from jaxfacs.infer.views import overlay_file
 
     del path  # of several pictures it is a folder
     labels = {"aus": results.predictor.aus, "emotions": results.predictor.emotions}
@@ -33,19 +33,19 @@ def _overlay_suffix(source: Source) -> str:
 
 
 def _timeline(results: Results, path: Path) -> None:
-    from jaxfacs.infer import plots
+    from jaxfacs.infer.views import plots
 
     plots.timeline(results.table, path)
 
 
 def _face_map(results: Results, path: Path) -> None:
-    from jaxfacs.infer import heat
+    from jaxfacs.infer.views import heat
 
     heat.face_map(results.table, path)
 
 
 def _report(results: Results, path: Path) -> None:
-    from jaxfacs.infer import report
+    from jaxfacs.infer.views import report
 
     source = results.source
     film = source.path if source.path is not None and source.path.is_file() else None

@@ -15,7 +15,6 @@ from jaxfacs.faces import detect
 from jaxfacs.faces.track import EVERY, follower
 from jaxfacs.infer import bundle as bundles
 from jaxfacs.infer import compiled, engine
-from jaxfacs.infer import source as sources
 from jaxfacs.infer.answers import Answers, AnswerSettings, Reading
 from jaxfacs.infer.baseline import given_rest
 from jaxfacs.infer.batches import Batches, Outputs, Submit
@@ -23,6 +22,7 @@ from jaxfacs.infer.bundle import Bundle
 from jaxfacs.infer.crop_spec import CropSpec
 from jaxfacs.infer.live import Live
 from jaxfacs.infer.results import FrameResult
+from jaxfacs.infer.sources import source as sources
 from jaxfacs.infer.stream import Stream
 
 _CPU_BATCH, _ACCELERATOR_BATCH = 8, 64  # clips: beyond these neither gets faster (16×112×112)
@@ -161,7 +161,7 @@ class Predictor:
         its frames, the sources in any order. The numbers are those of each source read alone.
 
         Args:
-          sources: of `infer.source.find`.
+          sources: of `infer.sources.source.find`.
           at_once: sources whose frames are read at the same time (default: one for each core,
             2 to 4).
           on_error: told the index and error of a source that fails, and the others go on; None:

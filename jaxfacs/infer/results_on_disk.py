@@ -19,12 +19,12 @@ from typing import Any
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import resume, tables
-from jaxfacs.infer import source as sources
 from jaxfacs.infer.answers import Reading
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.infer.results import FrameResult
-from jaxfacs.infer.source import Source
+from jaxfacs.infer.sources import source as sources
+from jaxfacs.infer.sources.source import Source
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer.files import replacing
-from jaxfacs.infer.source import Source
+from jaxfacs.infer.sources.source import Source
 
 EVERY = 1000  # frames between two states
 _HEAD_BYTES = 1 << 20

@@ -7,9 +7,9 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.emotion import Explanation
-from jaxfacs.infer.overlay import regions
 from jaxfacs.infer.predictor import Predictor
 from jaxfacs.infer.results import FaceResult, FrameResult
+from jaxfacs.infer.views.overlay import regions
 
 _TOP = 5  # AUs of a summary that come first, in order
 Explain = Callable[[FaceResult], Explanation | None]

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import source as sources
 from jaxfacs.infer import tables
 from jaxfacs.infer.answers import AnswerSettings
-from jaxfacs.infer.film import open_film
 from jaxfacs.infer.predictor import Predictor
+from jaxfacs.infer.sources import source as sources
+from jaxfacs.infer.sources.film import open_film
 from jaxfacs.serve import faces
 from jaxfacs.serve.batching import Batcher
 from jaxfacs.serve.limits import Limits

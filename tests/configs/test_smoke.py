@@ -46,9 +46,10 @@ QUICK = (  # the others compile for more than ten seconds
 # Their network, heads and losses are among those of mobilenet3d_synthface and bp4d_scc: in
 # `make test-long`.
 ALIKE = ("ebplus_mobilenet3d", "disfa_scc")
-MARKS = dict.fromkeys(set(SMOKES) - set(QUICK), pytest.mark.slow) | dict.fromkeys(
-    ALIKE, pytest.mark.long
-)
+MARKS = {
+    **dict.fromkeys(set(SMOKES) - set(QUICK), pytest.mark.slow),
+    **dict.fromkeys(ALIKE, pytest.mark.long),
+}
 CASES = [pytest.param(n, marks=MARKS[n]) if n in MARKS else n for n in SMOKES]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import follower
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import source as sources
 
 # Frames, seconds at which the last one begins, frames with a face.
 FILMS = {

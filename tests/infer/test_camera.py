@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import limits, live_input
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import limits, live_input
+from jaxfacs.infer.sources import source as sources
 
 PATIENT = live_input.Patience(opening=2.0, reading=0.5, tries=2, pause=0.02)
 

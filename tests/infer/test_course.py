@@ -5,7 +5,8 @@ import pytest
 from tiny_table import AUS, values, write_table
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import course, segments
+from jaxfacs.infer import segments
+from jaxfacs.infer.views import course
 
 
 def test_a_short_film_keeps_every_frame(tmp_path):

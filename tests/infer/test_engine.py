@@ -11,8 +11,8 @@ from tiny_bundle import THRESHOLDS, write_tiny
 import jaxfacs
 from jaxfacs.errors import UserError
 from jaxfacs.infer import engine
-from jaxfacs.infer import source as sources
-from jaxfacs.infer.source import Source, Timed
+from jaxfacs.infer.sources import source as sources
+from jaxfacs.infer.sources.source import Source, Timed
 
 
 class Memory(Source):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxfacs import cli
-from jaxfacs.infer.source import FILMS, PICTURES
+from jaxfacs.infer.sources.source import FILMS, PICTURES
 
 pytestmark = pytest.mark.long
 

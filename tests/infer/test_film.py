@@ -7,9 +7,9 @@ import pytest
 from film_maker import ffmpeg, retimed, shown, turned, white_corner, write_film
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import film as films
-from jaxfacs.infer import limits
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import film as films
+from jaxfacs.infer.sources import limits
+from jaxfacs.infer.sources import source as sources
 
 GAPS = [33, 100, 7, 7, 7, 500, 40, 41, 33, 1000, 20, 33]
 TIMES = np.cumsum([0, *GAPS[:-1]]) / 1000

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxfacs.facs import ACTION_UNITS
-from jaxfacs.infer import overlay
 from jaxfacs.infer.results import FaceResult, FrameResult
+from jaxfacs.infer.views import overlay
 
 
 def result(labels, box=(40, 30, 120, 120), present=True):

@@ -6,8 +6,9 @@ import pytest
 from tiny_table import write_table
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import overlay, overlay_file, source
 from jaxfacs.infer.results import FaceResult, FrameResult
+from jaxfacs.infer.sources import source
+from jaxfacs.infer.views import overlay, overlay_file
 
 
 def read_film(path):

@@ -9,8 +9,8 @@ import pytest
 from tiny_table import AUS, write_table
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import heat, plots
-from jaxfacs.infer.overlay import regions
+from jaxfacs.infer.views import heat, plots
+from jaxfacs.infer.views.overlay import regions
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -16,8 +16,8 @@ from tiny_bundle import AUS, THRESHOLDS, write_tiny
 from jaxfacs.cli import main
 from jaxfacs.emotion import RuleMapper
 from jaxfacs.errors import UserError
-from jaxfacs.infer import source as sources
-from jaxfacs.infer.source import Source, Timed
+from jaxfacs.infer.sources import source as sources
+from jaxfacs.infer.sources.source import Source, Timed
 
 EMOTIONS = RuleMapper("facs_manual").emotions
 BOX = ("box_x", "box_y", "box_w", "box_h")

@@ -12,8 +12,8 @@ from tiny_bundle import AUS, FRAMES, SIZE, THRESHOLDS, write_tiny
 import jaxfacs
 from jaxfacs.emotion import RuleMapper
 from jaxfacs.errors import UserError
-from jaxfacs.infer import source as sources
 from jaxfacs.infer.predictor import Predictor
+from jaxfacs.infer.sources import source as sources
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from tiny_table import AUS, EMOTIONS, values, write_table
 from jaxfacs import emotion
 from jaxfacs.cli import run_function
 from jaxfacs.errors import UserError
-from jaxfacs.infer import report, report_command, report_film
+from jaxfacs.infer.views import command as report_command
+from jaxfacs.infer.views import report, report_film
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -173,7 +174,7 @@ def test_a_long_film_says_what_a_point_is(tmp_path, monkeypatch):
 
 
 def test_values_stay_within_their_room():
-    from jaxfacs.infer.course import Values
+    from jaxfacs.infer.views.course import Values
 
     for aus, faces in ((1, 1), (20, 1), (60, 6), (300, 6)):
         layout = Values.of([str(n) for n in range(aus)], ("a",) * 8)

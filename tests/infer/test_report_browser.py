@@ -12,7 +12,7 @@ import pytest
 from tiny_table import AUS, write_table
 
 from jaxfacs import emotion
-from jaxfacs.infer import report
+from jaxfacs.infer.views import report
 
 pytestmark = pytest.mark.long
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import mjpeg, pipe
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import mjpeg, pipe
+from jaxfacs.infer.sources import source as sources
 
 
 def jpeg(level: int, *, progressive=False, size=40) -> bytes:

@@ -10,8 +10,8 @@ import pytest
 from film_maker import white_corner
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import limits, picture
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import limits, picture
+from jaxfacs.infer.sources import source as sources
 
 GREY = 90
 

@@ -12,7 +12,7 @@ import pytest
 from loopback import finished, wait_until
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import source as sources
+from jaxfacs.infer.sources import source as sources
 from jaxfacs.serve import films, jobs, uploads
 from jaxfacs.serve.jobs import Jobs
 from jaxfacs.serve.limits import Limits

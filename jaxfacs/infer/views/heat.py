@@ -9,11 +9,11 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.errors import UserError
-from jaxfacs.infer import course as courses
-from jaxfacs.infer import origin as origins
-from jaxfacs.infer.course import Course, Face
-from jaxfacs.infer.overlay import regions
-from jaxfacs.infer.plots import FAINT, INK, counted, picture_kind, plain, save
+from jaxfacs.infer.views import course as courses
+from jaxfacs.infer.views import origin as origins
+from jaxfacs.infer.views.course import Course, Face
+from jaxfacs.infer.views.overlay import regions
+from jaxfacs.infer.views.plots import FAINT, INK, counted, picture_kind, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -288,7 +288,8 @@ def _face_of(
     film: str | Path, table_path: str | Path, face_id: int, frame: int | None
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """A frame of a film and where its edges lie in the face's square: left, right, bottom, top."""
-    from jaxfacs.infer import source, tables
+    from jaxfacs.infer import tables
+    from jaxfacs.infer.sources import source
 
     box_4, number = None, frame
     for table in tables.chunks(table_path, rows=2000):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from jaxfacs.infer.limits import MAX_JPEG_BYTES
+from jaxfacs.infer.sources.limits import MAX_JPEG_BYTES
 
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _BARE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers without a length: TEM, RST0-7

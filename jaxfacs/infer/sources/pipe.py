@@ -7,8 +7,8 @@ from typing import BinaryIO
 import numpy as np
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import mjpeg, picture
-from jaxfacs.infer.choice import Glimpse
+from jaxfacs.infer.sources import mjpeg, picture
+from jaxfacs.infer.sources.choice import Glimpse
 
 
 def standard_input() -> BinaryIO:

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import film as films
-from jaxfacs.infer import limits, live_input, picture, pipe
-from jaxfacs.infer.choice import Choice, Glimpse, Timed, seconds
-from jaxfacs.infer.film import FILMS
-from jaxfacs.infer.picture import PICTURES
+from jaxfacs.infer.sources import film as films
+from jaxfacs.infer.sources import limits, live_input, picture, pipe
+from jaxfacs.infer.sources.choice import Choice, Glimpse, Timed, seconds
+from jaxfacs.infer.sources.film import FILMS
+from jaxfacs.infer.sources.picture import PICTURES
 
 __all__ = ["FILMS", "PICTURES", "Source", "Timed", "ends_early", "find"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
 from jaxfacs.infer.files import replacing
-from jaxfacs.infer.overlay import draw
 from jaxfacs.infer.results import FaceResult, FrameResult
-from jaxfacs.infer.source import Source, Timed
+from jaxfacs.infer.sources.source import Source, Timed
+from jaxfacs.infer.views.overlay import draw
 from jaxfacs.progress import track
 
 # What every OpenCV wheel can write: MPEG-4 part 2, and VP8, which alone of the two browsers play.

@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxfacs import facs
 from jaxfacs.errors import UserError
-from jaxfacs.infer import course as courses
-from jaxfacs.infer import origin as origins
-from jaxfacs.infer.course import Course, Face, Segment, Values
 from jaxfacs.infer.files import replacing
+from jaxfacs.infer.views import course as courses
+from jaxfacs.infer.views import origin as origins
+from jaxfacs.infer.views.course import Course, Face, Segment, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

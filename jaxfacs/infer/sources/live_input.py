@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import film as films
-from jaxfacs.infer import limits
-from jaxfacs.infer.choice import Glimpse
+from jaxfacs.infer.sources import film as films
+from jaxfacs.infer.sources import limits
+from jaxfacs.infer.sources.choice import Glimpse
 
 SCHEMES = frozenset(("http", "https", "rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"))
 _QUEUE = 8  # frames that wait to be looked at; 50 MB of 1920×1080

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import limits
+from jaxfacs.infer.sources import limits
 
 PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxfacs.infer.course import Course, Face
+from jaxfacs.infer.views.course import Course, Face
 
 _MOST_TEXTS = 20_000  # different ones that a page keeps; beyond, weights are left out
 _MOST_NAMED = 5  # AUs a side

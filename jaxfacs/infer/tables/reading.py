@@ -12,7 +12,7 @@ from jaxfacs.emotion import sheet
 from jaxfacs.emotion.frames import NAMED_EMOTIONS
 from jaxfacs.errors import UserError
 from jaxfacs.facs.emotions import canonical
-from jaxfacs.infer.tables_layouts import AFFECT, BOX, LEADING, RECT
+from jaxfacs.infer.tables.layouts import AFFECT, BOX, LEADING, RECT
 
 OPENFACE, PY_FEAT, OWN = "openface", "py-feat", "jaxfacs"
 CHUNK_ROWS = 50_000

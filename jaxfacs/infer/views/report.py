@@ -20,14 +20,14 @@ import numpy as np
 
 from jaxfacs import __version__, facs
 from jaxfacs.errors import UserError
-from jaxfacs.infer import course as courses
-from jaxfacs.infer import origin as origins
-from jaxfacs.infer import reasons, report_film
-from jaxfacs.infer.course import Course, Face, Segment, Values
 from jaxfacs.infer.files import replacing
-from jaxfacs.infer.overlay import regions
-from jaxfacs.infer.plots import MEASURES, NEUTRAL, counted, emotion_colours
-from jaxfacs.infer.report_film import Embed, Shown
+from jaxfacs.infer.views import course as courses
+from jaxfacs.infer.views import origin as origins
+from jaxfacs.infer.views import reasons, report_film
+from jaxfacs.infer.views.course import Course, Face, Segment, Values
+from jaxfacs.infer.views.overlay import regions
+from jaxfacs.infer.views.plots import MEASURES, NEUTRAL, counted, emotion_colours
+from jaxfacs.infer.views.report_film import Embed, Shown
 
 MOST_FACES = 6
 MOST_SEGMENTS = 400  # in the table of one face
@@ -97,7 +97,7 @@ def _page(
     film: Shown,
     table_path: Path,
 ) -> str:
-    files = resources.files("jaxfacs.infer")
+    files = resources.files("jaxfacs.infer.views")
     text = {
         kind: files.joinpath(f"report.{kind}").read_text(encoding="utf-8")
         for kind in ("html", "css", "js")

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import tables_layouts as layouts
 from jaxfacs.infer.files import replacing
 from jaxfacs.infer.results import FrameResult
-from jaxfacs.infer.tables_layouts import Layout
+from jaxfacs.infer.tables import layouts as layouts
+from jaxfacs.infer.tables.layouts import Layout
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet", "json": ".jsonl"}
 _BLOCK_BYTES = 4 << 20  # of the journal that are turned into Parquet at once

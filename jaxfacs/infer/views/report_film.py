@@ -12,8 +12,9 @@ from urllib.parse import quote
 import cv2
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import overlay_file, source
 from jaxfacs.infer.files import replacing
+from jaxfacs.infer.sources import source
+from jaxfacs.infer.views import overlay_file
 
 Embed = Literal["auto", "always", "never"]
 

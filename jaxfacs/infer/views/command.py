@@ -28,7 +28,7 @@ def report(
       embed: auto puts films up to 25 MB into the page and links longer ones; always, never. What
         browsers do not play is copied to VP8, small and without sound.
     """
-    from jaxfacs.infer.report import write
+    from jaxfacs.infer.views.report import write
 
     path = write(table, film, out, embed=embed)
     print(f"{table} -> {path} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -58,13 +58,13 @@ def plot(
       frame: of the film; without it, one with the face.
     """
     if kind == "timeline":
-        from jaxfacs.infer.plots import timeline
+        from jaxfacs.infer.views.plots import timeline
 
         if film is not None or frame is not None:
             raise UserError("--film and --frame are for --kind face; leave them out")
         timeline(table, out, face_id=face)
     else:
-        from jaxfacs.infer.heat import face_map
+        from jaxfacs.infer.views.heat import face_map
 
         if frame is not None and film is None:
             raise UserError("--frame needs --film, the film whose frame it is")

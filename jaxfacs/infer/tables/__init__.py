@@ -11,8 +11,8 @@ nothing is known there. Frames count from 1, timestamps are seconds. The box of 
 comes last. Or py-feat's columns: docs/tables.md has both in full.
 """
 
-from jaxfacs.infer.tables_layouts import LAYOUTS, Layout, create
-from jaxfacs.infer.tables_reading import (
+from jaxfacs.infer.tables.layouts import LAYOUTS, Layout, create
+from jaxfacs.infer.tables.reading import (
     Table,
     chunks,
     read,
@@ -20,7 +20,7 @@ from jaxfacs.infer.tables_reading import (
     read_openface,
     read_pyfeat,
 )
-from jaxfacs.infer.tables_writing import SUFFIXES, Writer, writing
+from jaxfacs.infer.tables.writing import SUFFIXES, Writer, writing
 
 __all__ = [
     "LAYOUTS",

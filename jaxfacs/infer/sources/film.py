@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from jaxfacs.errors import UserError
-from jaxfacs.infer import limits
-from jaxfacs.infer.choice import Glimpse
+from jaxfacs.infer.sources import limits
+from jaxfacs.infer.sources.choice import Glimpse
 
 FILMS = frozenset(
     (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts",

@@ -1,0 +1,1 @@
+"""Where frames come from: films, pictures, folders, pipes, cameras, network streams."""

@@ -1,0 +1,1 @@
+"""What is drawn: timelines, face maps, overlays, reports; all but overlays from a table alone."""
