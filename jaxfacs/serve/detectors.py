@@ -16,7 +16,6 @@ class ThreadDetector:
         self._local = threading.local()
         first = detect.create(name)  # a missing or damaged file is told at the start
         self.name, self.gives_landmarks = first.name, first.gives_landmarks
-        self.search_every = first.search_every
         self._local.detector = first
 
     def __call__(
