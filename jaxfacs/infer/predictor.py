@@ -303,11 +303,14 @@ class Predictor:
         if follow is None:
             follow = partial(_alone, detector) if still else follower(detector, every=detect_every)
         default_hop = max(1, spec.frames // (2 if spec.per_frame else 4))
+        settings = settings or AnswerSettings()
+        if still:
+            settings = settings.of_stills()
         return Stream(
             batches=batches,
             follow=follow,
             crop=self.crop,
-            answers=Answers(self.reading, settings or AnswerSettings(), fps=fps, rest=rest),
+            answers=Answers(self.reading, settings, fps=fps, rest=rest),
             spec=spec,
             step=_step(spec, fps),
             hop=hop or default_hop,
