@@ -13,12 +13,13 @@ from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
 from jaxfacs.infer.answers import AnswerSettings
 from jaxfacs.infer.predictor import Predictor
+from jaxfacs.infer.sources import picture
 from jaxfacs.infer.sources import source as sources
 from jaxfacs.infer.sources.film import open_film
 from jaxfacs.serve import faces
 from jaxfacs.serve.batching import Batcher
 from jaxfacs.serve.limits import Limits
-from jaxfacs.serve.pictures import film_suffix, jpeg_size, png_size, too_long
+from jaxfacs.serve.pictures import film_suffix, too_long
 
 _GZIP = 31  # zlib's word for gzip's format
 
@@ -198,7 +199,7 @@ def _refuse_enormous(film: Path, limits: Limits) -> None:
         head = file.read(1 << 20)
     suffix = film_suffix(head[:512])
     if suffix in (".jpg", ".png"):
-        size = jpeg_size(head) if suffix == ".jpg" else png_size(head)
+        size = picture.size(head)
         if size is None:
             raise UserError(f"{film} does not decode as a picture; check that it opens elsewhere")
         width, height = size

@@ -14,12 +14,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jaxfacs.faces.track import follower
 from jaxfacs.infer.answers import AnswerSettings
+from jaxfacs.infer.sources import picture
 from jaxfacs.serve import faces, messages
 from jaxfacs.serve.batching import Full, Stopped
 from jaxfacs.serve.limits import TooMany
 from jaxfacs.serve.log import event
 from jaxfacs.serve.messages import BadMessage, Frame, Start
-from jaxfacs.serve.pictures import decode_jpeg, jpeg_size, too_long
+from jaxfacs.serve.pictures import decode_jpeg, too_long
 from jaxfacs.serve.service import Service
 
 BAD, NO_TOKEN, WRONG_ORIGIN, IDLE, TOO_LONG, TOO_MANY = 4400, 4401, 4403, 4408, 4410, 4429
@@ -229,7 +230,7 @@ class Session:
                     f"{len(frame.data)}"
                 )
             return None
-        size = jpeg_size(frame.data)
+        size = picture.size(frame.data)
         if size is not None and size[0] * size[1] > self._limits.frame_pixels:
             return "too many pixels"
         return "shape" if size is not None and too_long(*size) else None
@@ -343,7 +344,7 @@ _ENDS = {
 
 def _decoded(frame: Frame, start: Start) -> np.ndarray | None:
     if start.format == "jpeg":
-        return decode_jpeg(frame.data) if jpeg_size(frame.data) else None
+        return decode_jpeg(frame.data)
     return np.frombuffer(frame.data, np.uint8).reshape(start.height, start.width, 3)
 
 

@@ -1,14 +1,10 @@
 """What a client's bytes are, read from their first bytes, before any decoder sees them."""
 
-import struct
-
-import cv2
 import numpy as np
 
-# Of JPEG (ITU-T T.81, table B.1): frames (sizes stand there), and markers without a length.
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+from jaxfacs.infer.sources import picture
+
 _JPEG_END, _PADDING = b"\xff\xd9", 64  # bytes that some cameras append
-_BARE = frozenset([0x01, *range(0xD0, 0xD9)])
 
 # Containers are told by their bytes, never by a name. FFmpeg would also take playlists and
 # descriptions, which make it open other files and addresses: those are not among them.
@@ -51,47 +47,11 @@ def too_long(width: int, height: int) -> bool:
     return max(width, height) > _LONGEST * min(width, height)
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels from a JPEG's header; None where there is none."""
-    if data[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker in _BARE:
-            at += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if marker in _SOF:
-            if at + 9 > len(data):
-                return None
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return (width, height) if width and height else None
-        if marker == 0xDA or length < 2:  # the scan, before any frame
-            return None
-        at += 2 + length
-    return None
-
-
-def png_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels from a PNG's header; None where there is none."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 24:
-        return None
-    width, height = struct.unpack_from(">II", data, 16)
-    return (width, height) if width and height else None
-
-
 def decode_jpeg(data: bytes) -> np.ndarray | None:
-    """uint8 RGB H×W×3; None where it does not decode or breaks off. Look at `jpeg_size` first."""
-    if _JPEG_END not in data[-_PADDING:]:  # the decoder would paint the rest grey
-        return None
-    try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if frame is None else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    """uint8 RGB H×W×3; None where it is no JPEG, breaks off or does not decode.
+
+    Look at its size first.
+    """
+    # Of one that breaks off the decoder would paint the rest grey.
+    whole = data[:2] == b"\xff\xd8" and _JPEG_END in data[-_PADDING:]
+    return picture.decode(data) if whole and picture.size(data) else None

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from jaxfacs.errors import UserError
+from jaxfacs.infer.sources.picture import size
 from jaxfacs.serve import log, messages
 from jaxfacs.serve.limits import Limits, Rate, Rates, Shares, TooMany
 from jaxfacs.serve.messages import BadMessage, Frame, Start
-from jaxfacs.serve.pictures import decode_jpeg, film_suffix, jpeg_size, png_size
+from jaxfacs.serve.pictures import decode_jpeg, film_suffix
 
 LIMITS = Limits()
 
@@ -115,23 +116,23 @@ def test_a_baseline_is_set_for_some_seconds_or_cleared():
 def test_the_size_of_a_jpeg_is_read_from_its_header(flags):
     picture = np.zeros((48, 80, 3), np.uint8)
     data = cv2.imencode(".jpg", picture, flags)[1].tobytes()
-    assert jpeg_size(data) == (80, 48)
+    assert size(data) == (80, 48)
     assert decode_jpeg(data).shape == (48, 80, 3)
-    size = [jpeg_size(data[:n]) for n in range(len(data))]
-    assert set(size) == {None, (80, 48)}  # cut anywhere: known or not, never wrong, no exception
+    sizes = [size(data[:n]) for n in range(len(data))]
+    assert set(sizes) == {None, (80, 48)}  # cut anywhere: known or not, never wrong, no exception
 
 
 def test_the_size_of_a_png_is_read_from_its_header():
     data = cv2.imencode(".png", np.zeros((48, 80, 3), np.uint8))[1].tobytes()
-    assert png_size(data) == (80, 48)
-    assert png_size(data[:20]) is None
+    assert size(data) == (80, 48)
+    assert size(data[:20]) is None
 
 
 def test_rubbish_has_no_size_and_no_picture():
     rng = np.random.default_rng(0)
     for length in range(200):
         data = b"\xff\xd8\xff" + rng.bytes(length)
-        jpeg_size(data)  # whatever it says, it does not raise
+        size(data)  # whatever it says, it does not raise
         assert decode_jpeg(data) is None
 
 
@@ -139,7 +140,7 @@ def test_a_bomb_is_known_by_its_header():
     data = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     at = data.index(b"\xff\xc0") + 5
     bomb = data[:at] + struct.pack(">HH", 65000, 65000) + data[at + 4 :]
-    assert jpeg_size(bomb) == (65000, 65000)
+    assert size(bomb) == (65000, 65000)
 
 
 @pytest.mark.parametrize(

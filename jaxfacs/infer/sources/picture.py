@@ -60,9 +60,10 @@ def size(raw: bytes) -> tuple[int, int] | None:
     for magic, reader in _HEADERS:
         if raw.startswith(magic):
             try:
-                return reader(raw)
+                sides = reader(raw)
             except (struct.error, IndexError):
                 return None
+            return sides if sides and all(sides) else None
     return None
 
 
