@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from jaxfacs.infer import tables
 from jaxfacs.infer.results import FaceResult, FrameResult
 
 AUS = ("1", "4", "12", "L14")
 EMOTIONS = ("happiness", "sadness", "boredom")
+LABELS = {"aus": AUS, "emotions": EMOTIONS}
 
 
 def made_results(count=40, *, seed=0, affect=False, fps=25.0, aus=AUS, emotions=EMOTIONS):
@@ -30,3 +32,11 @@ def made_results(count=40, *, seed=0, affect=False, fps=25.0, aus=AUS, emotions=
         faces = () if n % 5 == 0 else (face(0), face(1)) if n % 7 == 0 else (face(0),)
         frames.append(FrameResult(n, (n - 1) / fps, faces))
     return frames
+
+
+def written(path, results, **options):
+    """The path of a table of these results."""
+    with tables.writing(path, **{**LABELS, **options}) as add:
+        for result in results:
+            add(result)
+    return path

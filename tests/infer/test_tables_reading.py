@@ -7,20 +7,11 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import AUS, EMOTIONS, made_results
+from made_results import AUS, EMOTIONS, made_results, written
 
 from jaxfacs.emotion import frames, sheet
 from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
-
-LABELS = {"aus": AUS, "emotions": EMOTIONS}
-
-
-def written(path, results, **options):
-    with tables.writing(path, **{**LABELS, **options}) as add:
-        for result in results:
-            add(result)
-    return path
 
 
 def plain(path):

@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_results import AUS, EMOTIONS, made_results
+from made_results import LABELS, made_results
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
 
-LABELS = {"aus": AUS, "emotions": EMOTIONS}
 FRAMES = made_results(30)
 
 
@@ -107,7 +106,7 @@ def test_a_killed_process_leaves_what_it_marked(tmp_path):
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from made_results import AUS, EMOTIONS, made_results
+from made_results import LABELS, made_results
 from jaxfacs.infer import tables
 folder = Path({str(tmp_path)!r})
 with tables.writing(folder / "t.csv", aus=AUS, emotions=EMOTIONS, journal=folder / "j") as add:

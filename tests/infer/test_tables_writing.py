@@ -9,20 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_results import AUS, EMOTIONS, made_results
+from made_results import AUS, LABELS, made_results, written
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import tables
 from jaxfacs.infer.results import FaceResult, FrameResult
-
-LABELS = {"aus": AUS, "emotions": EMOTIONS}
-
-
-def written(path, results, **options):
-    with tables.writing(path, **{**LABELS, **options}) as add:
-        for result in results:
-            add(result)
-    return path
 
 
 def cells(path):
