@@ -109,7 +109,7 @@ from pathlib import Path
 from made_results import LABELS, made_results
 from jaxfacs.infer import tables
 folder = Path({str(tmp_path)!r})
-with tables.writing(folder / "t.csv", aus=AUS, emotions=EMOTIONS, journal=folder / "j") as add:
+with tables.writing(folder / "t.csv", **LABELS, journal=folder / "j") as add:
     for n, result in enumerate(made_results(30)):
         add(result)
         if n == 11:
