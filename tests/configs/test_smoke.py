@@ -43,9 +43,9 @@ QUICK = (  # the others compile for more than ten seconds
     "mmi_alexnet_finetune",
     "mmi_one_vs_all",
 )
-# Their network, heads and losses are among those of mobilenet3d_synthface and bp4d_scc: in
-# `make test-long`.
-ALIKE = ("ebplus_mobilenet3d", "disfa_scc")
+# Their networks, heads and losses are among those of mobilenet3d_synthface, bp4d_scc and
+# caers_emotiram_me_graphau: in `make test-long`.
+ALIKE = ("ebplus_mobilenet3d", "disfa_scc", "caers_emotiram_scc")
 MARKS = {
     **dict.fromkeys(set(SMOKES) - set(QUICK), pytest.mark.slow),
     **dict.fromkeys(ALIKE, pytest.mark.long),

@@ -248,6 +248,7 @@ def test_a_face_in_one_picture_says_nothing_about_the_next(tmp_path, monkeypatch
         where = np.array([2, 2, 12, 12], np.float32)
         return [Face(where, 1.0)] if frame_HWC.mean() > 100 else []
 
+    bright_corner.name = "bright corner"
     monkeypatch.setattr("jaxfacs.faces.prepare.detector", lambda _: bright_corner)
     source = tmp_path / "in"
     sheet(source, [line(address(n), AU1=1) for n in (1, 2, 3)])

@@ -77,7 +77,7 @@ def test_a_stopped_download_loses_nothing_and_repeats_only_what_was_on_its_way(
 ):
     def slowly(seed):
         def answer(handler, _):
-            time.sleep(0.01)
+            time.sleep(0.04)  # 0.7 s are left when the signal is sent
             bad.send(handler, bad.jpeg(seed))
 
         return answer

@@ -290,7 +290,7 @@ def test_fit_and_show_from_a_csv(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "emotion"),
+        ("", "is empty"),
         ("AU12,feeling\n1,sad\n", "emotion"),
         ("frame,emotion\n1,sad\n", "no AU column"),
         ("AU12,emotion\n1\n", "line 2"),

@@ -52,7 +52,12 @@ def _made(name: str):
     return graphdef, params, stats, x_BTHWC, given["num_aus"]
 
 
-@pytest.mark.parametrize("name", models.names())
+# Only longer than their smaller forms, which run the same code: in `make test-long`.
+LONGER = ("resnet101", "swin_b", "swin_s")
+NAMES = [pytest.param(n, marks=pytest.mark.long) if n in LONGER else n for n in models.names()]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_forward_backward_export(name):
     graphdef, params, stats, x_BTHWC, num_aus = _made(name)
 

@@ -1,6 +1,7 @@
 """The metrics as Prometheus would read them, by a small reader of the text format 0.0.4."""
 
 import re
+import time
 
 import httpx
 import pytest
@@ -92,8 +93,11 @@ def test_every_family_is_told_by_a_server_that_works(loopback, film, jpegs):
             live.recv(), live.recv()
             live.send('{"type": "stop"}')
             live.recv()
-        samples = parsed(client.get("/metrics").text)
-    told = {name for name, _ in samples}
+        told: set[str] = set()
+        until = time.monotonic() + 20  # the session is counted when its connection is gone
+        while "jaxfacs_live_sessions_total" not in told and time.monotonic() < until:
+            samples = parsed(client.get("/metrics").text)
+            told = {name for name, _ in samples}
     for name, kind in FAMILIES.items():
         assert (name + "_count" if kind.bounds else name) in told, name
     assert samples["jaxfacs_film_frames_total", ()] == 12

@@ -11,6 +11,7 @@ import pytest
 
 import jaxfacs
 from jaxfacs import cli
+from jaxfacs.infer.tables.layouts import BOX
 
 EMOTIONS = ("anger", "happiness")
 CONFIG = """
@@ -124,7 +125,7 @@ def test_table_has_the_columns_of_the_answers_and_no_others(run, tmp_path):
         header, row = csv.reader(file)
     affect = ["valence", "arousal"] if kind != "emotion" else []
     emotions = list(EMOTIONS) if kind != "affect" else []
-    assert header[5:] == [*affect, *emotions]
+    assert header[5:] == [*affect, *emotions, *BOX]
     cells = dict(zip(header, row, strict=True))
     assert cells["success"] == "1"
     if emotions:
