@@ -31,7 +31,8 @@ test-long: $(STAMP)
 # The web page and the reports in a real browser: Debian's chromium; skipped, saying so, without it.
 test-page: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,browser]'
-	$(BIN)/python -m pytest -n 0 -rs tests/page tests/infer/test_report_browser.py $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 0 -rs tests/page $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 0 -rs tests/infer/test_report_browser.py $(TEST_ARGS)
 
 # Two nodes of SLURM on this machine, two minutes; skipped, saying so, where SLURM is not installed.
 test-slurm: $(STAMP)

@@ -26,10 +26,9 @@ def suite(target: str = "test-faults") -> list[Path]:
         ["make", "--dry-run", "--always-make", target],
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    (line,) = (
-        line for line in said.stdout.replace("\\\n", " ").splitlines() if " -m pytest " in line
-    )
-    return [REPOSITORY / word for word in line.split() if word.startswith("tests/")]
+    lines = said.stdout.replace("\\\n", " ").splitlines()
+    words = " ".join(line for line in lines if " -m pytest " in line).split()
+    return [REPOSITORY / word for word in words if word.startswith("tests/")]
 
 
 def named_tests() -> set[str]:
