@@ -1,11 +1,10 @@
 """Bundles: what is written is what is read, and nothing damaged passes."""
 
-import json
 import zipfile
 
 import numpy as np
 import pytest
-from tiny_bundle import AUS, FRAMES, SIZE, THRESHOLDS, write_tiny
+from tiny_bundle import AUS, FRAMES, SIZE, THRESHOLDS, rewritten, write_tiny
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import bundle
@@ -60,26 +59,11 @@ def test_a_changed_part_is_named(tmp_path, bundles, part):
         bundle.read(changed)
 
 
-def _with_manifest(source, path, change):
-    with zipfile.ZipFile(source) as file:
-        members = {name: file.read(name) for name in file.namelist()}
-    manifest = json.loads(members[bundle.MANIFEST])
-    change(manifest)
-    manifest.pop("sha256")
-    members[bundle.MANIFEST] = json.dumps(bundle._sealed(manifest)).encode()
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
-
-
 def test_newer_formats_and_wrong_files_are_refused(tmp_path, bundles):
-    newer = _with_manifest(
-        bundles["clip"], tmp_path / "newer.jaxfacs", lambda m: m.update(format=99)
-    )
+    newer = rewritten(bundles["clip"], tmp_path / "newer.jaxfacs", lambda m: m.update(format=99))
     with pytest.raises(UserError, match="bundle format 99"):
         bundle.read(newer)
-    wrong = _with_manifest(
+    wrong = rewritten(
         bundles["clip"], tmp_path / "wrong.jaxfacs", lambda m: m["input"].update(answers=[77])
     )
     with pytest.raises(UserError, match="outside a clip"):

@@ -1,12 +1,11 @@
 """What format 2 adds: calibration, time, precision, card, bfloat16; format 1 is read as before."""
 
-import json
 import zipfile
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_bundle import AUS, FRAMES
+from tiny_bundle import AUS, FRAMES, rewritten
 
 from jaxfacs.errors import UserError
 from jaxfacs.infer import bundle, compiled
@@ -25,20 +24,6 @@ def write(path, bundles, **changes):
         **changes,
     }
     return bundle.write(path, **given)
-
-
-def rewritten(source, path, change):
-    """The same file with a changed manifest, sealed again."""
-    with zipfile.ZipFile(source) as file:
-        members = {name: file.read(name) for name in file.namelist()}
-    manifest = json.loads(members[bundle.MANIFEST])
-    manifest.pop("sha256")
-    change(manifest)
-    members[bundle.MANIFEST] = json.dumps(bundle._sealed(manifest)).encode()
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
 
 
 def test_everything_new_comes_back(tmp_path, bundles):

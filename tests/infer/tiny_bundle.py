@@ -1,5 +1,8 @@
 """Bundles of tiny networks, made without training."""
 
+import json
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,3 +66,17 @@ def write_tiny(
         emotion_mapper=mapper,
         about={"note": "a test"},
     )
+
+
+def rewritten(source, path, change):
+    """The same file with a changed manifest, sealed again."""
+    with zipfile.ZipFile(source) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    manifest = json.loads(members[bundle.MANIFEST])
+    manifest.pop("sha256")
+    change(manifest)
+    members[bundle.MANIFEST] = json.dumps(bundle._sealed(manifest)).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
