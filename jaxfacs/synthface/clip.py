@@ -25,8 +25,11 @@ from jaxfacs.synthface import heads, look, motion, render, scene
 from jaxfacs.synthface.heads import PAIRED, Head
 from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
 from jaxfacs.synthface.truth import LABELS, shown, true_labels
+from jaxfacs.synthface.variation import EVERYTHING, Variation
 
-__all__ = ["EMOTIONS", "LABELS", "Clip", "Film", "clip", "film", "load_head", "sample_person"]
+__all__ = [
+    "EMOTIONS", "LABELS", "Clip", "Film", "Variation", "clip", "film", "load_head", "sample_person",
+]  # fmt: skip
 
 _CHUNK = 16  # frames posed at once: 4 MB of vertices, whatever the length of the film
 
@@ -106,8 +109,8 @@ def load_head(path: str | None = None) -> Head:
     return heads.load(path)
 
 
-def sample_person(subject: int, *, head: Head) -> Person:
-    """The person of that number (0 or more): a pure function of `subject` and the head model."""
+def sample_person(subject: int, *, head: Head, variation: Variation = EVERYTHING) -> Person:
+    """The person of that number (0 or more): a pure function of the arguments."""
     if subject < 0:
         raise ValueError(f"subject {subject} is below 0")
     rng = _stream(subject, _SHAPE)
@@ -128,7 +131,7 @@ def sample_person(subject: int, *, head: Head) -> Person:
     return Person(
         name=f"{head.name}-{subject:06d}",
         neutral_V3=neutral[0],
-        look=look.sample_look(_stream(subject, _LOOK)),
+        look=look.sample_look(_stream(subject, _LOOK), variation),
     )
 
 
@@ -142,6 +145,7 @@ def clip(
     emotion: str | None = None,
     subject: int | None = None,
     near_frontal: bool = False,
+    variation: Variation = EVERYTHING,
 ) -> Clip:
     """Renders one clip. One frame makes a still, in which the expression is at its apex.
 
@@ -154,6 +158,7 @@ def clip(
       emotion: one of EMOTIONS, "" for a mixture of actions; drawn without.
       subject: who; drawn from the seed without.
       near_frontal: keeps the head within 8 degrees of the camera.
+      variation: which kinds of variety are shown.
 
     Raises:
       ValueError: an argument out of its range.
@@ -163,12 +168,17 @@ def clip(
     head = head or load_head()
     if subject is None:
         subject = int(_stream(seed, _SUBJECT).integers(1 << 31))
-    person = sample_person(subject, head=head)
+    person = sample_person(subject, head=head, variation=variation)
     rng = _stream(seed, _MOTION)
     moves = motion.sample_motion(
-        rng, frames=frames, fps=fps, emotion=emotion, near_frontal=near_frontal
+        rng,
+        frames=frames,
+        fps=fps,
+        emotion=emotion,
+        near_frontal=near_frontal,
+        variation=variation,
     )
-    view = scene.sample_scene(_stream(seed, _SCENE))
+    view = scene.sample_scene(_stream(seed, _SCENE), variation)
     shots = list(_shoot(head, person, moves, view, size))
     intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
     return Clip(
@@ -198,6 +208,7 @@ def film(
     size: int = 256,
     fps: float = 25.0,
     head: Head | None = None,
+    variation: Variation = EVERYTHING,
 ) -> Film:
     """Films one person who shows each emotion in turn, neutral between; writes mp4 and CSV.
 
@@ -211,10 +222,10 @@ def film(
     path = Path(path)
     _check_film(path, emotions)
     head = head or load_head()
-    person = sample_person(subject, head=head)
+    person = sample_person(subject, head=head, variation=variation)
     rng = _stream(seed, _MOTION)
     shows, moves = _play(rng, emotions, fps)
-    view = scene.sample_scene(_stream(seed, _SCENE))
+    view = scene.sample_scene(_stream(seed, _SCENE), variation)
     frames = len(moves.blink_T)
     landmarks = []
     with _writing(path, size, fps) as write:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxfacs.synthface.variation import EVERYTHING, Variation
+
 # Linear RGB reflectance of skin without pigment, and absorbance per unit of either pigment.
 _DERMIS = np.array([0.84, 0.70, 0.575], np.float32)
 _MELANIN = np.array([0.31, 0.47, 0.69], np.float32)
@@ -108,7 +110,7 @@ def skin_rgb(melanin: np.ndarray | float, haemoglobin: np.ndarray | float) -> np
     return _DERMIS * np.exp(-(m[..., None] * _MELANIN + h[..., None] * _HAEMOGLOBIN))
 
 
-def sample_look(rng: np.random.Generator) -> Look:
+def sample_look(rng: np.random.Generator, variation: Variation = EVERYTHING) -> Look:
     """Draws a person. Every draw is made whatever the branch, so that no trait shifts the next."""
     # Even over the logarithm: tones differ by ratio of pigment.
     melanin = float(np.exp(rng.uniform(np.log(0.2), np.log(5.5))))

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxfacs.facs import EMOTION_SETS, PROTOTYPES, Prototype
 from jaxfacs.synthface.heads import PAIRED, SHAPES
+from jaxfacs.synthface.variation import EVERYTHING, Variation
 
 EMOTIONS = EMOTION_SETS["basic7_neutral"]
 FELT = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
@@ -118,6 +119,7 @@ def sample_motion(
     fps: float = 25.0,
     emotion: str | None = None,
     near_frontal: bool = False,
+    variation: Variation = EVERYTHING,
 ) -> Motion:
     """Draws a motion.
 
@@ -127,6 +129,7 @@ def sample_motion(
       fps: frames a second.
       emotion: one of EMOTIONS, "" for a mixture of actions, None to draw.
       near_frontal: keeps the head within 8 degrees of the camera.
+      variation: which kinds of variety are shown.
 
     Raises:
       ValueError: an emotion that is not known, or no frames.

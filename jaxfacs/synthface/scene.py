@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from jaxfacs.synthface.variation import EVERYTHING, Variation
+
 BACKGROUNDS = ("plain", "gradient", "room", "bokeh", "foliage", "stripes")
 
 
@@ -62,7 +64,7 @@ class Scene:
     jpeg: int
 
 
-def sample_scene(rng: np.random.Generator) -> Scene:
+def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) -> Scene:
     """Draws a scene. Light is normalised so that no face is lost in the dark or burnt out."""
     warm = float(np.clip(rng.normal(0.02, 0.09), -0.15, 0.25))
     white = np.array([1 + warm, 1.0, 1 - warm])
