@@ -21,7 +21,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.facs import column
 from jaxfacs.files import replacing
 from jaxfacs.progress import track
-from jaxfacs.synthface import heads, look, motion, render, scene
+from jaxfacs.synthface import dress, heads, look, motion, render, scene
 from jaxfacs.synthface.heads import PAIRED, Head
 from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
 from jaxfacs.synthface.truth import LABELS, shown, true_labels
@@ -135,6 +135,13 @@ def sample_person(subject: int, *, head: Head, variation: Variation = EVERYTHING
     )
 
 
+@functools.lru_cache(maxsize=2)
+def _person(subject: int, head: Head, variation: Variation) -> tuple[Person, dress.Dressed]:
+    """Somebody, painted and dressed; kept, as the next picture is often of the same person."""
+    person = sample_person(subject, head=head, variation=variation)
+    return person, dress.dress(head, person.neutral_V3, person.look)
+
+
 def clip(
     seed: int,
     *,
@@ -168,7 +175,7 @@ def clip(
     head = head or load_head()
     if subject is None:
         subject = int(_stream(seed, _SUBJECT).integers(1 << 31))
-    person = sample_person(subject, head=head, variation=variation)
+    person, dressed = _person(subject, head, variation)
     rng = _stream(seed, _MOTION)
     moves = motion.sample_motion(
         rng,
@@ -179,7 +186,7 @@ def clip(
         variation=variation,
     )
     view = scene.sample_scene(_stream(seed, _SCENE), variation)
-    shots = list(_shoot(head, person, moves, view, size))
+    shots = list(_shoot(head, person, dressed, moves, view, size))
     intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
     return Clip(
         frames_THWC=np.stack([s.picture.image_HWC for s in shots]),
@@ -222,14 +229,14 @@ def film(
     path = Path(path)
     _check_film(path, emotions)
     head = head or load_head()
-    person = sample_person(subject, head=head, variation=variation)
+    person, dressed = _person(subject, head, variation)
     rng = _stream(seed, _MOTION)
     shows, moves = _play(rng, emotions, fps)
     view = scene.sample_scene(_stream(seed, _SCENE), variation)
     frames = len(moves.blink_T)
     landmarks = []
     with _writing(path, size, fps) as write:
-        shots = _shoot(head, person, moves, view, size)
+        shots = _shoot(head, person, dressed, moves, view, size)
         for shot in track(shots, label="filming", total=frames, unit="frame"):
             write(shot.picture.image_HWC)
             landmarks.append(shot.landmarks_68x3)
@@ -251,9 +258,9 @@ class _Shot:
 
 
 def _shoot(
-    head: Head, person: Person, moves: Motion, view: scene.Scene, size: int
+    head: Head, person: Person, dressed: dress.Dressed, moves: Motion, view: scene.Scene, size: int
 ) -> Iterator[_Shot]:
-    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size)
+    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size, dressed=dressed)
     labels, intensity_TS = motion.intensity_table(moves)
     for start in range(0, len(intensity_TS), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -1,15 +1,14 @@
 """Renders a posed head as a photograph. numpy and OpenCV only; a pure function of its input.
 
-    stage = prepare(head, neutral_V3, look, scene, size=192)       # once a clip
+    dressed = dress(head, neutral_V3, look)                        # once a person
+    stage = prepare(head, neutral_V3, look, scene, size=192, dressed=dressed)  # once a clip
     picture = draw(stage, vertices_V3, wrinkles, pose_6, frame=t)  # once a frame
 
-or `render(...)` for both. What is constant over a clip (paint, background, hair, occlusion) is in
-the stage; what is constant for a head model is in its `canvas`.
+or `render(...)` for all. What is constant for a head model is in its `canvas`.
 """
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,18 +17,15 @@ import numpy as np
 
 from jaxfacs.synthface import canvas as canvases
 from jaxfacs.synthface import paint as painting
-from jaxfacs.synthface import props as wardrobe
 from jaxfacs.synthface import raster, scene, shade
-from jaxfacs.synthface.canvas import EYE_SPAN, IRIS, LASHES, MOUTH, SCLERA, SKIN, TEETH, Canvas
+from jaxfacs.synthface.canvas import SKIN
+from jaxfacs.synthface.dress import ALBEDO, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
 from jaxfacs.synthface.heads import Head, rotation
 from jaxfacs.synthface.look import Look
 from jaxfacs.synthface.scene import Scene
 
 OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of the steps
 STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-
-# Creases that a face has at rest as it ages, as a share of what the action makes of them.
-_AT_REST = {"1": 0.35, "2": 0.35, "4": 0.25, "6": 0.35, "10": 0.2, "12": 0.5, "15": 0.35}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,57 +47,35 @@ class Rendered:
 class Stage:
     """All that is constant over a clip; made by `prepare`.
 
-    V vertices of the head are followed by those of the props, F triangles likewise. open_S,
-    cavity_S and ragged_S number the triangles that are always drawn, those inside the mouth and
-    those of hair. smooth is what `canvas.smooth_normals` needs of the skin.
+    texel is how many samples of the stage's atlas one texel of the whole atlas is.
     """
 
-    head: Head
-    sheet: Canvas
-    look: Look
+    dressed: Dressed
     scene: Scene
     size: int
-    neutral_V3: np.ndarray
-    props: tuple[wardrobe.Prop, ...]
-    prop_normals: tuple[np.ndarray, ...]
-    triangles_F3: np.ndarray
-    material_F: np.ndarray
-    two_sided_F: np.ndarray
-    open_S: np.ndarray
-    cavity_S: np.ndarray
-    ragged_S: np.ndarray
-    attributes_VC: np.ndarray
-    smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
-    resting_V3: np.ndarray
-    eye_axis: tuple[int, int]
-    lashes_L3: np.ndarray
-    lash_V: np.ndarray
     atlas_HW3: np.ndarray
-    creases_HW3: np.ndarray
+    texel: float
     background_HW3: np.ndarray
     tables: shade.Materials
     focal: float
     camera_z: float
     shift_2: np.ndarray
 
-
-# Columns of the per-vertex table that pixels interpolate.
-_NORMAL, _ALBEDO, _GLOSS, _OPEN, _SHADOW, _UV, _EDGE = (
-    slice(0, 3),
-    slice(3, 6),
-    6,
-    7,
-    8,
-    slice(9, 11),
-    11,
-)
-_COLUMNS = 12
+    @property
+    def head(self) -> Head:
+        return self.dressed.head
 
 
 def prepare(
-    head: Head, neutral_V3: np.ndarray, look: Look, view: Scene, *, size: int = 192
+    head: Head,
+    neutral_V3: np.ndarray,
+    look: Look,
+    view: Scene,
+    *,
+    size: int = 192,
+    dressed: Dressed | None = None,
 ) -> Stage:
-    """Paints and dresses one person for one scene.
+    """Puts one person into one scene.
 
     Args:
       head: the head model.
@@ -109,71 +83,26 @@ def prepare(
       look: from `sample_look`.
       view: from `sample_scene`.
       size: of the pictures, pixels; at least 32.
+      dressed: what `dress.dress(head, neutral_V3, look)` gave, where it is at hand: most of the
+        work, and the same in every scene.
     """
     if size < 32:
         raise ValueError(f"a picture of {size} pixels cannot show a face; 32 is the least")
-    sheet = canvases.canvas(head)
-    coat = painting.paint(head, sheet, look)
-    props = tuple(wardrobe.props(head, neutral_V3, sheet, look))
-    keep = _visible(head, neutral_V3, sheet, look)
-    triangles = [head.triangles_F3[keep]]
-    material = [head.part_F[keep]]
-    two_sided = [np.isin(head.part_F[keep], (LASHES, canvases.HAIR))]
-    total = len(head.vertices_V3)
-    table = [np.zeros((total, _COLUMNS), np.float32)]
-    table[0][:, _ALBEDO], table[0][:, _GLOSS] = coat.albedo_V3, coat.gloss_V
-    table[0][:, _OPEN], table[0][:, _UV] = sheet.occlusion_V, sheet.uv_V2
-    ragged = [np.zeros(int(keep.sum()), bool)]
-    prop_normals = []
-    for prop in props:
-        rows = np.zeros((len(prop.vertices_N3), _COLUMNS), np.float32)
-        rows[:, _ALBEDO], rows[:, _GLOSS], rows[:, _OPEN] = prop.albedo_3, prop.gloss, 0.9
-        rows[:, _UV] = prop.uv_N2
-        if prop.edge_N is not None:
-            rows[:, _EDGE] = prop.edge_N
-        table.append(rows)
-        triangles.append(prop.triangles_M3 + total)
-        kind = canvases.HAIR if prop.hairy else shade.CLOTH
-        material.append(np.full(len(prop.triangles_M3), kind, np.uint8))
-        ragged.append(np.full(len(prop.triangles_M3), prop.edge_N is not None))
-        two_sided.append(np.full(len(prop.triangles_M3), prop.two_sided))
-        prop_normals.append(canvases.vertex_normals(prop.vertices_N3, prop.triangles_M3))
-        total += len(rows)
-    triangles, material = np.concatenate(triangles), np.concatenate(material)
+    dressed = dressed or dress(head, neutral_V3, look)
+    unit = dressed.sheet.unit
     marks = neutral_V3[head.landmarks_68]
     height = 1.5 * (marks[27, 1] - marks[8, 1])
     fine = round(size * OVERSAMPLE)
-    distance = view.distance * sheet.unit
-    atlas = coat.atlas_HW3
-    # Texels per sample: where the picture is coarser than the atlas, blur first.
-    shrink = sheet.texel * height / sheet.unit / (view.fill * fine)
-    if shrink > 1.2:
-        rows = canvases.HEIGHT - canvases.EYE_ROWS
-        atlas[:rows] = cv2.GaussianBlur(atlas[:rows], (0, 0), 0.45 * shrink)
-    cavity = np.isin(material, (MOUTH, TEETH))
+    distance = view.distance * unit
+    # Texels per sample: where the picture is coarser than the atlas, a coarser one is used.
+    shrink = dressed.sheet.texel * height / unit / (view.fill * fine)
+    level = min(max(round(float(np.log2(shrink / 1.1))), 0), 3)
     return Stage(
-        head=head,
-        sheet=sheet,
-        look=look,
+        dressed=dressed,
         scene=view,
         size=size,
-        neutral_V3=neutral_V3,
-        props=props,
-        prop_normals=tuple(prop_normals),
-        triangles_F3=triangles,
-        material_F=material,
-        two_sided_F=np.concatenate(two_sided),
-        open_S=np.flatnonzero(~(np.concatenate(ragged) | cavity)).astype(np.int32),
-        cavity_S=np.flatnonzero(cavity).astype(np.int32),
-        ragged_S=np.flatnonzero(np.concatenate(ragged)).astype(np.int32),
-        attributes_VC=np.concatenate(table),
-        smooth=canvases.smoothing(head.triangles_F3[np.isin(head.part_F, (SKIN, canvases.HAIR))]),
-        resting_V3=canvases.vertex_normals(neutral_V3, head.triangles_F3),
-        eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
-        lashes_L3=head.triangles_F3[head.part_F == LASHES],
-        lash_V=_lash_cover(head, neutral_V3, sheet, look),
-        atlas_HW3=atlas,
-        creases_HW3=_resting_creases(sheet, look.age),
+        atlas_HW3=dressed.atlas(level),
+        texel=0.5**level,
         background_HW3=scene.background(view, fine),
         tables=_tables(),
         focal=float(view.fill * fine * distance / height),
@@ -210,11 +139,13 @@ def draw(
     Raises:
       ValueError: the vertices are not those of the stage's head.
     """
-    if vertices_V3.shape != stage.neutral_V3.shape:
-        raise ValueError(f"{vertices_V3.shape} vertices for a stage of {stage.neutral_V3.shape}")
+    if vertices_V3.shape != stage.dressed.neutral_V3.shape:
+        raise ValueError(
+            f"{vertices_V3.shape} vertices for a stage of {stage.dressed.neutral_V3.shape}"
+        )
     fine = round(stage.size * OVERSAMPLE)
     turn = rotation(pose_6[:3])
-    table = stage.attributes_VC.copy()
+    table = stage.dressed.attributes_VC.copy()
     _posed_attributes(stage, table, vertices_V3, turn)
     at = _place(stage, vertices_V3, turn, np.asarray(pose_6[3:], np.float32))
     inverse = 1.0 / np.maximum(stage.camera_z - at[:, 2], 1e-3)
@@ -222,32 +153,32 @@ def draw(
     xy[:, 0] = stage.shift_2[0] + stage.focal * at[:, 0] * inverse
     xy[:, 1] = stage.shift_2[1] - stage.focal * at[:, 1] * inverse
 
-    shown = np.concatenate([stage.open_S, _through_lips(stage, vertices_V3, xy)])
+    shown = np.concatenate([stage.dressed.open_S, _through_lips(stage, vertices_V3, xy)])
     seen = _find(stage, xy, inverse, shown, fine)
-    if len(stage.ragged_S):
+    if len(stage.dressed.ragged_S):
         seen = _over(seen, _comb(stage, table, xy, inverse, fine), fine)
     rows = _interpolate(stage, table, seen, xy, inverse, fine)
 
-    normal = rows[:, _NORMAL]
+    normal = rows[:, NORMAL]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     behind = normal[:, 2] < 0  # the back of a two-sided surface, or an edge
     normal[behind, 2] *= -1
-    open_N = rows[:, _OPEN]
-    detail = shade.look_up(stage.atlas_HW3, rows[:, _UV]) * np.float32(1 / painting.ATLAS_ONE)
-    material = stage.material_F[seen.triangle_N]
-    gloss = rows[:, _GLOSS]
+    open_N = rows[:, OPEN]
+    detail = _painted(stage, rows[:, UV])
+    material = stage.dressed.material_F[seen.triangle_N]
+    gloss = rows[:, GLOSS]
     # Brows, stubble and the lash line are painted on the skin but do not shine like it.
     gloss *= np.where(material == SKIN, np.clip(detail[:, 1], 0.1, 1), 1)
-    _fold(stage, wrinkles or {}, rows[:, _UV], normal, open_N, turn[:, 1])
+    _fold(stage, wrinkles or {}, rows[:, UV], normal, open_N, turn[:, 1])
     linear = shade.shade(
         stage.tables,
         stage.scene,
         material_N=material,
         normal_N3=normal,
-        albedo_N3=rows[:, _ALBEDO] * detail,
+        albedo_N3=rows[:, ALBEDO] * detail,
         gloss_N=gloss,
         open_N=open_N,
-        shadow_N=rows[:, _SHADOW],
+        shadow_N=rows[:, SHADOW],
     )
     _lashes(stage, seen, xy, inverse, linear, fine)
     image = stage.background_HW3.copy()
@@ -278,16 +209,16 @@ def _find(stage: Stage, xy, inverse, triangles_S: np.ndarray, fine: int) -> rast
     seen = raster.rasterize(
         xy,
         inverse,
-        stage.triangles_F3[triangles_S],
+        stage.dressed.triangles_F3[triangles_S],
         height=fine,
         width=fine,
-        two_sided_F=stage.two_sided_F[triangles_S],
+        two_sided_F=stage.dressed.two_sided_F[triangles_S],
     )
     return dataclasses.replace(seen, triangle_N=triangles_S[seen.triangle_N].astype(np.int32))
 
 
 def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine: int) -> np.ndarray:
-    corner, weight = raster.barycentric(seen, xy, inverse, stage.triangles_F3, width=fine)
+    corner, weight = raster.barycentric(seen, xy, inverse, stage.dressed.triangles_F3, width=fine)
     rows = table_VC.take(corner[:, 0], axis=0)
     rows *= weight[:, :1]
     for k in (1, 2):
@@ -299,11 +230,18 @@ def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine:
 
 def _comb(stage: Stage, table_VC, xy, inverse, fine: int) -> raster.Raster:
     """The pixels of hair, with its edges torn along the strands."""
-    hair = _find(stage, xy, inverse, stage.ragged_S, fine)
-    rows = _interpolate(stage, table_VC[:, _UV.start :], hair, xy, inverse, fine)
-    strand = shade.look_up(stage.atlas_HW3, rows[:, :2])[:, 1] * (1 / painting.ATLAS_ONE) - 1
+    hair = _find(stage, xy, inverse, stage.dressed.ragged_S, fine)
+    rows = _interpolate(stage, table_VC[:, UV.start :], hair, xy, inverse, fine)
+    strand = _painted(stage, rows[:, :2])[:, 1] - 1
     kept = rows[:, 2] + 0.8 * strand > 0.5
     return raster.Raster(hair.pixel_N[kept], hair.triangle_N[kept], hair.inverse_depth_N[kept])
+
+
+def _painted(stage: Stage, uv_N2: np.ndarray) -> np.ndarray:
+    """The atlas at points of it: factors on colour, N×3."""
+    # Integer coordinates are the middles of texels, of whatever size.
+    at = uv_N2 * np.float32(stage.texel) + np.float32((stage.texel - 1) / 2)
+    return shade.look_up(stage.atlas_HW3, at) * np.float32(1 / painting.ATLAS_ONE)
 
 
 def _over(below: raster.Raster, above: raster.Raster, fine: int) -> raster.Raster:
@@ -323,73 +261,36 @@ def _tables() -> shade.Materials:
     return shade.materials()
 
 
-def _visible(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> np.ndarray:
-    """Drops the backs of the eyeballs, what clothes cover, and hair that this look lacks."""
-    keep = head.part_F != LASHES  # drawn apart, see `_lashes`
-    if look.hair not in wardrobe.HAIRY:
-        keep &= head.part_F != canvases.HAIR
-    below = neutral_V3[:, 1] < wardrobe.neckline(head, neutral_V3, sheet) - 3.5 * sheet.unit
-    keep &= ~below[head.triangles_F3].all(axis=1)
-    eye = np.isin(head.part_F, (SCLERA, IRIS))
-    middle = np.array([canvases.EYE_ROWS / 2, canvases.HEIGHT - canvases.EYE_ROWS / 2])
-    off = np.linalg.norm(sheet.uv_V2 - middle, axis=1) / (canvases.EYE_ROWS / 2) * EYE_SPAN
-    off_F = off[head.triangles_F3].max(axis=1)
-    keep[eye] = off_F[eye] < 0.96 * EYE_SPAN
-    sclera_over_iris = (head.part_F == SCLERA) & (off_F < np.deg2rad(12))
-    if sclera_over_iris.any():  # an opaque cornea; the iris is painted on it
-        keep[head.part_F == IRIS] = False
-    return keep
-
-
-def _lash_cover(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> np.ndarray:
-    """How dark the lashes are at each vertex: thick at the root, nothing at the tip."""
-    cover = np.zeros(len(neutral_V3), np.float32)
-    lashes = np.flatnonzero(sheet.part_V == LASHES)
-    for first in (36, 42):
-        lids = neutral_V3[head.landmarks_68[first : first + 6]]
-        t = np.linspace(0, 1, 12)[:, None]
-        for row, most in ((lids[:4], 1.0), (lids[[3, 4, 5, 0]], 0.35)):
-            line = np.concatenate([p + t * (q - p) for p, q in itertools.pairwise(row)])
-            gap = np.linalg.norm(neutral_V3[lashes, None] - line[None], axis=2).min(axis=1)
-            root = most * look.lash * np.exp(-((gap / (0.42 * sheet.unit)) ** 2))
-            cover[lashes] = np.maximum(cover[lashes], root)
-    return cover
-
-
 def _lashes(stage: Stage, seen: raster.Raster, xy, inverse, linear_N3, fine: int) -> None:
     """Darkens what lies behind the lashes, in place. Single lashes are thinner than a pixel."""
-    if not len(stage.lashes_L3):
+    lashes = stage.dressed.fixed.lashes_L3
+    if not len(lashes):
         return
     over = raster.rasterize(
         xy,
         inverse,
-        stage.lashes_L3,
+        lashes,
         height=fine,
         width=fine,
-        two_sided_F=np.ones(len(stage.lashes_L3), bool),
+        two_sided_F=np.ones(len(lashes), bool),
     )
-    corner, weight = raster.barycentric(over, xy, inverse, stage.lashes_L3, width=fine)
+    corner, weight = raster.barycentric(over, xy, inverse, lashes, width=fine)
     at = np.minimum(np.searchsorted(seen.pixel_N, over.pixel_N), len(seen.pixel_N) - 1)
     # A hair's breadth of slack: roots lie in the lid.
     front = over.inverse_depth_N > seen.inverse_depth_N[at] * 0.998
     front &= seen.pixel_N[at] == over.pixel_N
-    cover = (stage.lash_V[corner] * weight).sum(axis=1)
+    cover = (stage.dressed.lash_V[corner] * weight).sum(axis=1)
     linear_N3[at[front]] *= 1 - 0.9 * cover[front, None]
-
-
-def _axis_vertex(head: Head, eye) -> int:
-    at = head.vertices_V3[eye.vertices] - eye.centre_3
-    return int(eye.vertices[np.argmin(np.hypot(at[:, 0], at[:, 1]) - at[:, 2])])
 
 
 def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
     """Fills normals, shadow and the dark of eyes and mouth, which change with the pose."""
-    head, unit = stage.head, stage.sheet.unit
+    head, unit = stage.head, stage.dressed.sheet.unit
     total = len(vertices_V3)
-    normals = stage.resting_V3.copy()
-    canvases.smooth_normals(stage.smooth, vertices_V3, normals)
+    normals = stage.dressed.resting_V3.copy()
+    canvases.smooth_normals(stage.dressed.fixed.smooth, vertices_V3, normals)
     marks = vertices_V3[head.landmarks_68]
-    for first, eye, axis in zip((36, 42), head.eyes, stage.eye_axis, strict=True):
+    for first, eye, axis in zip((36, 42), head.eyes, stage.dressed.fixed.eye_axis, strict=True):
         at = vertices_V3[eye.vertices]
         centre = at.mean(axis=0)
         out = at - centre
@@ -400,18 +301,18 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
         # The cornea is more curved than the ball, so lamps show in it over a wider range.
         cornea = np.clip((cosine - 0.80) / 0.08, 0, 1)[:, None]
         normals[eye.vertices] = out + 0.55 * cornea * (out - cosine[:, None] * ahead)
-        table_VC[eye.vertices, _OPEN] = shade.under_lids(at, marks[first : first + 6], unit)
-    cavity = np.isin(stage.sheet.part_V, (TEETH, MOUTH))
-    table_VC[:total][cavity, _OPEN] = shade.in_mouth(vertices_V3[cavity], marks, unit)
+        table_VC[eye.vertices, OPEN] = shade.under_lids(at, marks[first : first + 6], unit)
+    cavity = stage.dressed.fixed.cavity_V
+    table_VC[:total][cavity, OPEN] = shade.in_mouth(vertices_V3[cavity], marks, unit)
     towards = np.array(stage.scene.lights[0].towards_3, np.float32)
     if stage.scene.lights[0].shadow > 0:
-        casts = stage.sheet.part_V == SKIN
-        table_VC[:total, _SHADOW] = canvases.shadow(vertices_V3, casts, towards @ turn_33, unit)
-    table_VC[:total, _NORMAL] = normals @ turn_33.T
+        casts = stage.dressed.fixed.skin_V
+        table_VC[:total, SHADOW] = canvases.shadow(vertices_V3, casts, towards @ turn_33, unit)
+    table_VC[:total, NORMAL] = normals @ turn_33.T
     start = total
-    for prop_normals in stage.prop_normals:
+    for prop_normals in stage.dressed.prop_normals:
         rows = slice(start, start + len(prop_normals))
-        table_VC[rows, _NORMAL] = prop_normals @ turn_33.T
+        table_VC[rows, NORMAL] = prop_normals @ turn_33.T
         start += len(prop_normals)
 
 
@@ -422,30 +323,30 @@ def _through_lips(stage: Stage, vertices_V3: np.ndarray, xy: np.ndarray) -> np.n
     """
     inner = stage.head.landmarks_68[60:68]
     gap = np.linalg.norm(vertices_V3[inner[1:4]] - vertices_V3[inner[[7, 6, 5]]], axis=1).max()
-    if gap < 0.02 * stage.sheet.unit:
-        return stage.cavity_S[:0]
+    if gap < 0.02 * stage.dressed.sheet.unit:
+        return stage.dressed.cavity_S[:0]
     corners = xy[inner]
     slack = 0.25 * np.ptp(corners, axis=0) + 2
     near = (xy > corners.min(axis=0) - slack) & (xy < corners.max(axis=0) + slack)
     near = near.all(axis=1)
-    triangles = stage.triangles_F3.take(stage.cavity_S, axis=0)
-    return stage.cavity_S[near.take(triangles).any(axis=1)]
+    triangles = stage.dressed.triangles_F3.take(stage.dressed.cavity_S, axis=0)
+    return stage.dressed.cavity_S[near.take(triangles).any(axis=1)]
 
 
 def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
     """Head and props in the world."""
     at = [vertices_V3 @ turn_33.T]
     hardly = turn_33 * 0.15 + np.eye(3, dtype=np.float32) * 0.85
-    for prop in stage.props:
+    for prop in stage.dressed.props:
         at.append(prop.vertices_N3 @ (turn_33 if prop.turns == 1 else hardly).T)
     placed = np.concatenate(at)
-    placed += shift_3 * np.float32(stage.sheet.unit)
+    placed += shift_3 * np.float32(stage.dressed.sheet.unit)
     return placed
 
 
 def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     """Bends normals into the creases and darkens the furrows, in place."""
-    rows, columns = stage.sheet.window
+    rows, columns = stage.dressed.sheet.window
     at = uv_N2 * np.float32(1 / canvases.CREASE_SCALE)
     at -= np.array([columns.start, rows.start], np.float32)
     bump = shade.look_up(_creases(stage, wrinkles), at)
@@ -455,21 +356,15 @@ def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     open_N[where] *= np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
 
 
-def _resting_creases(sheet: Canvas, age: float) -> np.ndarray:
-    rows, columns = sheet.window
-    total = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), np.float32)
-    for label, one in zip(sheet.creases, sheet.crease_KHW3, strict=True):
-        total += np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age) * one
-    return total
-
-
 def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:
     """The crease map of this moment, inside the stage's window."""
-    total = stage.creases_HW3.copy()
-    for label, one in zip(stage.sheet.creases, stage.sheet.crease_KHW3, strict=True):
+    total = stage.dressed.creases_HW3.copy()
+    for label, one in zip(
+        stage.dressed.sheet.creases, stage.dressed.sheet.crease_KHW3, strict=True
+    ):
         on = max(wrinkles.get(label, 0.0), wrinkles.get(label.lstrip("LR"), 0.0))
         if on > 0.01:
-            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.look.age)) * one
+            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.dressed.look.age)) * one
     return total
 
 

@@ -7,9 +7,13 @@ from plain_sets import tree_digest
 
 from jaxfacs.data import records
 from jaxfacs.data.builders import synthface
+from jaxfacs.data.delivery import Recording
 from jaxfacs.errors import UserError
+from jaxfacs.faces.steps import FaceSteps
+from jaxfacs.synthface.variation import Variation
 
-TINY = {"clips": 4, "frames": 2, "size": 32, "subjects": 4, "seed": 5, "quality": 95}
+TINY = {"clips": 4, "frames": 2, "size": 32, "subjects": 4, "seed": 5, "quality": 95,
+        "without": "camera"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,8 @@ def test_another_seed_is_other_people(built, tmp_path):
 def test_nothing_of_this_machine_is_in_the_metadata(built):
     text = "".join(p.read_text() for p in built.glob("*.json"))
     assert str(built.parent) not in text and "/tmp" not in text
-    assert json.loads((built / "labels.json").read_text())["settings"]["head"] == "builtin"
+    settings = json.loads((built / "labels.json").read_text())["settings"]
+    assert settings["head"] == "builtin" and settings["without"] == ["camera"]
 
 
 def test_landmarks_lie_on_the_face_of_the_crop(built):
@@ -69,11 +74,50 @@ def test_labels_are_the_renderers(built):
     kept = opened.clip(split, record)
     made = clip(
         synthface._mixed(5, 0, 2), frames=2, size=64, subject=synthface._mixed(5, 1, 2),
-        head=load_head(None),
+        head=load_head(None), variation=Variation.without("camera"),
     )  # fmt: skip
     np.testing.assert_array_equal(kept.intensity_TA, made.intensity_TA)
     np.testing.assert_array_equal(kept.occurrence_TA, made.occurrence_TA)
     assert kept.subject == made.subject
+
+
+def test_stills_of_a_sitting_are_those_made_alone():
+    """They share the person and nothing else: another order would give the same bytes."""
+    job = synthface.RenderJob(
+        seed=3, fps=25.0, head=None, near_frontal=False, variation=Variation(),
+        steps=FaceSteps.boxed("boxes", size=32), quality=90,
+    )  # fmt: skip
+    people = {7: range(14, 16), 8: range(16, 18)}
+    made = {
+        who: job(Recording("r", "s", synthface.Sitting(numbers, who, 1))).clips
+        for who, numbers in people.items()
+    }
+    assert [c.clip_id for c in made[8]] == ["3-000016", "3-000017"]
+    assert made[7][0].subject == made[7][1].subject != made[8][0].subject
+    assert made[7][0].frames != made[7][1].frames
+    again = job(Recording("r", "s", synthface.Sitting(range(15, 16), 7, 1))).clips[0]
+    assert again.frames == made[7][1].frames
+    np.testing.assert_array_equal(again.intensity_TA, made[7][1].intensity_TA)
+
+
+def test_people_share_the_clips_as_asked(monkeypatch, tmp_path):
+    planned = {}
+
+    def plan(split_of, sittings, **_):
+        planned["numbers"] = [list(s.frames.numbers) for s in sittings]
+        planned["who"] = [s.subject for s in sittings]
+        raise UserError("seen")
+
+    monkeypatch.setattr(synthface.assemble, "plan", plan)
+    with pytest.raises(UserError, match="seen"):
+        synthface.build(tmp_path / "s", clips=40, frames=1, per_person=19)
+    # Long sittings are divided, so that no process waits for one of them.
+    assert [len(n) for n in planned["numbers"]] == [14, 13, 13]
+    with pytest.raises(UserError, match="seen"):
+        synthface.build(tmp_path / "s", clips=40, frames=1, subjects=2, validation=0.5, test=0)
+    assert [len(n) for n in planned["numbers"]] == [16, 4, 16, 4]
+    assert planned["who"] == ["0", "0", "1", "1"]
+    assert [n for numbers in planned["numbers"] for n in numbers] == list(range(40))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +126,8 @@ def test_labels_are_the_renderers(built):
         ({"clips": 0}, "must be at least 1"),
         ({"size": 4}, "not between 16"),
         ({"subjects": 9}, "needs at least as many clips"),
+        ({"per_person": 2}, "--subjects and --per-person say the same"),
+        ({"without": "hair,eyebrows"}, "'eyebrows' is unknown; choose from hair"),
         ({"detector": "dlib"}, "no face detector 'dlib'"),
         ({"validation": 0.9, "test": 0.2}, "nothing to train on"),
         ({"quality": 0}, "not between 1 and 100"),

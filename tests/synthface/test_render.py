@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxfacs.synthface import heads, render
+from jaxfacs.synthface import dress, heads, render
 from jaxfacs.synthface.look import HAIR_STYLES, sample_look
 from jaxfacs.synthface.scene import sample_scene
 
@@ -198,3 +198,14 @@ def _overlap(one, other) -> float:
 def test_vertices_of_another_head_are_refused(stage, head):
     with pytest.raises(ValueError, match="vertices"):
         render.draw(stage, head.vertices_V3[:-1])
+
+
+def test_a_person_is_dressed_once_for_many_scenes(head):
+    """Bytes do not depend on whether a person was dressed for this scene or for an earlier one."""
+    look, view = plain(2)
+    dressed = dress.dress(head, head.vertices_V3, look)
+    for seen in (dataclasses.replace(view, fill=0.3), view, dataclasses.replace(view, fill=0.9)):
+        stage = render.prepare(head, head.vertices_V3, look, seen, size=48, dressed=dressed)
+        kept = render.draw(stage, head.vertices_V3).image_HWC
+        alone = render.render(head, head.vertices_V3, look, seen, size=48).image_HWC
+        assert kept.tobytes() == alone.tobytes()

@@ -1,11 +1,13 @@
 """Rendered faces with exactly known AUs as a record set.
 
 Every clip is a pure function of (seed, number), every person of (seed, subject): the same command
-gives the same bytes, whatever the number of processes.
+gives the same bytes, whatever the number of processes. The records of one person are made in
+sittings, one after another in one process, which share all that is constant of a person.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +21,15 @@ from jaxfacs.faces.points import haar_square
 from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
 from jaxfacs.faces.steps import DEFAULT_MARGIN
 
+if TYPE_CHECKING:
+    from jaxfacs.synthface.variation import Variation
+
 DESCRIPTION = (
     "Rendered faces with known Action Units: occurrence and intensity of every AU and side in "
     "every frame, made by the muscle actions that were animated, not by a coder."
 )
-CLIPS_PER_SUBJECT = 4
+CLIPS_PER_SUBJECT, STILLS_PER_SUBJECT = 4, 8
+SITTING = 16  # records at most: the work of one process at a time
 BYTES_OF_PIXEL = 0.3  # of a JPEG of quality 92, about
 # A face fills about half of a rendered frame: rendered at this multiple of the crop, nothing is
 # magnified.
@@ -42,6 +48,8 @@ def build(
     detector: str = "haar",
     margin: float = DEFAULT_MARGIN,
     subjects: int = 0,
+    per_person: int = 0,
+    without: str = "",
     near_frontal: bool = False,
     validation: float = 0.15,
     test: float = 0.15,
@@ -63,7 +71,11 @@ def build(
       head: folder of the ICT Face Model Light as its owners publish it; the built-in head without.
       detector: finds the face to crop as prediction will: haar, a YuNet .onnx file, or none.
       margin: share of the detected box added on each side.
-      subjects: how many people; 0: one for every four clips, at least six.
+      subjects: how many people; 0: as --per-person says.
+      per_person: clips of one person; 0: eight where --frames is 1, else four, of six people at
+        least. Many stills of one person are made much faster than as many people.
+      without: kinds of variety to leave out, with commas between (hair, wear, occlusion, skin,
+        eyes, mouth, shadow, camera, background, people, range, speech), or all of them: all.
       near_frontal: keep heads within 8 degrees of the camera; learned from fewer clips.
       validation: share of the clips, by person.
       test: share of the clips, by person.
@@ -72,25 +84,26 @@ def build(
     """
     from jaxfacs.synthface import clip as synthface
 
-    people = subjects or min(max(6, clips // CLIPS_PER_SUBJECT), clips)
+    variation = _variation(without)
+    if min(subjects, per_person) < 0 or (subjects and per_person):
+        raise UserError("--subjects and --per-person say the same; give one of them, above 0")
+    people = subjects or _people(clips, frames, per_person)
     _check(clips=clips, people=people, frames=frames, size=size, quality=quality)
     # Where nobody looks for the face, the renderer knows its place.
     where = "boxes" if detector == "none" else detector
     steps = FaceSteps.boxed(where, margin=margin, size=size)
     job = RenderJob(
         seed=seed,
-        people=people,
-        frames=frames,
         fps=fps,
         head=None if head is None else str(head),
         near_frontal=near_frontal,
+        variation=variation,
         steps=steps,
         quality=quality,
     )
-    counts = {f"{k}": len(range(k, clips, people)) for k in range(people)}
-    split_of = splits.by_subject(
-        {k: n for k, n in counts.items() if n}, validation=validation, test=test, seed=seed
-    )
+    numbers = [range(-(-clips * k // people), -(-clips * (k + 1) // people)) for k in range(people)]
+    counts = {f"{k}": len(own) for k, own in enumerate(numbers)}
+    split_of = splits.by_subject(counts, validation=validation, test=test, seed=seed)
     # Loaded here first: a missing folder is one line now, not one in every process.
     head_name = synthface.load_head(job.head).name
     info = writer.SetInfo(
@@ -102,18 +115,25 @@ def build(
         settings={
             "clips": clips, "seed": seed, "subjects": people, "frames": frames, "fps": fps,
             "head": head_name, "near_frontal": near_frontal, "quality": quality,
+            "without": _left_out(variation),
             "validation": validation, "test": test, "jaxfacs": __version__,
         },
         description=DESCRIPTION,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
     )  # fmt: skip
-    scenes = [
-        Recording(f"{i:06d}", f"{i % people}", Scene(i, frames), split=split_of[f"{i % people}"])
-        for i in range(clips)
+    sittings = [
+        Recording(
+            f"{first:06d}",
+            f"{k}",
+            Sitting(range(first, min(first + SITTING, own.stop)), k, frames),
+            split=split_of[f"{k}"],
+        )
+        for k, own in enumerate(numbers)
+        for first in own[::SITTING]
     ]
     shards = assemble.plan(
-        {scene.name: split_of[scene.subject] for scene in scenes},
-        scenes,
+        {sitting.name: split_of[sitting.subject] for sitting in sittings},
+        sittings,
         frame_bytes=BYTES_OF_PIXEL * size**2,
         shard_bytes=writer.SHARD_BYTES,
     )
@@ -130,56 +150,60 @@ def build(
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Frames that are yet to be rendered: the number of the clip, and how many they are."""
+class Sitting:
+    """Clips of one person that are yet to be rendered: their numbers, who, and frames of each."""
 
-    number: int
-    frames: int
+    numbers: range
+    person: int
+    frames_each: int
 
     def __len__(self) -> int:
-        return self.frames
+        return len(self.numbers) * self.frames_each
 
     @property
     def files(self) -> tuple[str, ...]:
         return ()
 
-    def first(self, count: int) -> "Scene":
-        return Scene(self.number, min(count, self.frames))
+    def first(self, count: int) -> "Sitting":
+        clips = max(1, count // self.frames_each)
+        return Sitting(self.numbers[:clips], self.person, min(count, self.frames_each))
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """Renders a clip and makes its record. Picklable; each process loads the head once."""
+    """Renders a sitting and makes its records. Picklable; each process loads the head once."""
 
     seed: int
-    people: int
-    frames: int
     fps: float
     head: str | None
     near_frontal: bool
+    variation: "Variation"
     steps: FaceSteps
     quality: int
 
-    def __call__(self, scene: Recording) -> Cut:
-        assert isinstance(scene.frames, Scene)
-        clip, crops = self._rendered(scene.frames.number)
-        cut = Cut([clip], not_found=int((~clip.found_T).sum()))
-        for crop in crops:
-            cut.count_pixels(crop.frame_HWC)
+    def __call__(self, sitting: Recording) -> Cut:
+        assert isinstance(sitting.frames, Sitting)
+        cut = Cut()
+        for number in sitting.frames.numbers:
+            clip, crops = self._rendered(number, sitting.frames)
+            cut.clips.append(clip)
+            cut.not_found += int((~clip.found_T).sum())
+            for crop in crops:
+                cut.count_pixels(crop.frame_HWC)
         return cut
 
-    def _rendered(self, number: int) -> tuple[schema.Clip, list[FaceCut]]:
+    def _rendered(self, number: int, sitting: Sitting) -> tuple[schema.Clip, list[FaceCut]]:
         from jaxfacs.synthface import clip as synthface
 
-        person = number % self.people
         made = synthface.clip(
             _mixed(self.seed, 0, number),
-            frames=self.frames,
+            frames=sitting.frames_each,
             size=RENDER_RATIO * self.steps.size,
             fps=self.fps,
             head=synthface.load_head(self.head),
             near_frontal=self.near_frontal,
-            subject=_mixed(self.seed, 1, person),
+            subject=_mixed(self.seed, 1, sitting.person),
+            variation=self.variation,
         )
         # The renderer's box bounds the landmarks; the detector's square is what crops are made of.
         known_T = [Known(haar_square(points_68x2)) for points_68x2 in made.landmarks_T68x2]
@@ -194,7 +218,7 @@ class RenderJob:
             occurrence_TA=made.occurrence_TA,
             intensity_TA=made.intensity_TA,
             emotion=synthface.EMOTIONS.index(made.emotion) if made.emotion else -1,
-            timestamps_T=np.arange(self.frames) / self.fps,
+            timestamps_T=np.arange(sitting.frames_each) / self.fps,
             box_T4=np.stack([c.box_4 for c in cuts]),
             found_T=np.array([c.found for c in cuts]),
             landmarks_T68x2=landmarks.astype(np.float32),
@@ -204,6 +228,24 @@ class RenderJob:
 
 def _mixed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _people(clips: int, frames: int, per_person: int) -> int:
+    if per_person:
+        return -(-clips // per_person)
+    usual = STILLS_PER_SUBJECT if frames == 1 else CLIPS_PER_SUBJECT
+    return min(max(6, clips // usual), clips)
+
+
+def _variation(without: str) -> "Variation":
+    from jaxfacs.synthface.variation import Variation
+
+    kinds = [kind.strip() for kind in without.split(",") if kind.strip()]
+    return Variation.naive() if kinds == ["all"] else Variation.without(*kinds)
+
+
+def _left_out(variation: "Variation") -> list[str]:
+    return [kind for kind, shown in vars(variation).items() if not shown]
 
 
 def _check(*, clips: int, people: int, frames: int, size: int, quality: int) -> None:
