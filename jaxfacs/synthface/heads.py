@@ -23,6 +23,21 @@ PAIRED = ("1", "2", "4", "5", "6", "7", "9", "10", "11", "12", "14", "15", "16",
 UNPAIRED = ("17", "18", "22", "23", "24", "25", "26", "27", "28")
 SHAPES = tuple(side + au for au in PAIRED for side in "LR") + UNPAIRED
 
+# What a head may make besides: actions that not every head has (19 tongue, 34 puffed cheeks),
+# movement that carries no label, the ways in which people's actions differ ("12~" goes with 12,
+# more or less of it), and what resting faces differ in. A head ignores those it lacks.
+OPTIONAL = ("19", "34")
+MOVEMENTS = ("jaw_left", "jaw_right", "jaw_forward", "mouth_left", "mouth_right")
+STYLED = ("1", "4", "6", "9", "12")  # paired
+RESTING = ("brow", "hood", "fold", "nostril")  # paired, as "Lrest_brow"
+EXTRAS = (
+    *OPTIONAL,
+    *MOVEMENTS,
+    *(f"{side}{au}~" for au in STYLED for side in "LR"),
+    *("25~", "26~", "27~", "lips"),
+    *(f"{side}rest_{name}" for name in RESTING for side in "LR"),
+)
+
 FULL_INTENSITY = 5.0  # FACS letter E: a shape is the displacement at this intensity
 GAZE_FULL_DEG = 30.0  # the rotation at which a gaze shape (lids that follow) is fully on
 LID_CLEARANCE_CM = 0.03  # the least thickness of a lid over its eyeball
@@ -65,7 +80,8 @@ class Head:
       vertices_V3: float32 neutral mesh in cm; the origin is near the middle of the head.
       triangles_F3: int32, counter-clockwise seen from outside.
       part_F: uint8 index into PARTS.
-      shapes: label of SHAPES -> float32 V×3 displacement at intensity 5 (E).
+      shapes: label of SHAPES -> float32 V×3 displacement at intensity 5 (E); and those of EXTRAS
+        that the head has.
       identity_M_V3: float32 M×V×3; weights drawn from N(0, 1) give plausible people.
       landmarks_68: int32 vertex indices in iBUG order (0-16 the jaw from the subject's right,
         36-41 the subject's right eye, 60-67 the inner lips).
@@ -76,6 +92,7 @@ class Head:
       correctives: products of actions.
       gaze_shapes: "up", "down", "left", "right" with side prefix ("Lup") -> float32 V×3, the
         skin about that eye when it looks GAZE_FULL_DEG that way. May be empty.
+      traits: "child", "old", "male" -> float32 V×3, a clear case of each (male < 0: a woman).
       finish: last correction of posed vertices: T×V×3 changed in place, given the weights (T, 1 at
         intensity 5) that were asked for by label.
     """
@@ -92,6 +109,7 @@ class Head:
     eyes: tuple[Eye, Eye]
     correctives: tuple[Corrective, ...] = ()
     gaze_shapes: dict[str, np.ndarray] = field(default_factory=dict)
+    traits: dict[str, np.ndarray] = field(default_factory=dict)
     finish: Callable[[np.ndarray, Mapping[str, np.ndarray]], None] | None = None
 
 
@@ -146,9 +164,10 @@ def deform(
     """
     labels, values = [], []
     for label, value in intensity.items():
-        sides = [label] if label in head.shapes else [f"L{label}", f"R{label}"]
+        whole = label in head.shapes or label in EXTRAS
+        sides = [label] if whole else [f"L{label}", f"R{label}"]
         for side in sides:
-            if side not in head.shapes:
+            if side not in head.shapes and side not in EXTRAS:
                 raise KeyError(f"head {head.name!r} has no action {label!r}")
             labels.append(side)
             values.append(value)
@@ -173,7 +192,7 @@ def deform_clip(
     Args:
       head: the head model.
       neutral_V3: that person at rest, from `identity`.
-      labels: S keys of `head.shapes`.
+      labels: S of SHAPES or EXTRAS.
       intensity_TS: 0..5. Below zero is allowed (a resting face that differs the other way).
       gaze_T2: (yaw, pitch) in degrees.
     """
@@ -181,7 +200,7 @@ def deform_clip(
     weight = {
         label: intensity_TS[:, i] / FULL_INTENSITY
         for i, label in enumerate(labels)
-        if np.any(intensity_TS[:, i])
+        if np.any(intensity_TS[:, i]) and (label in head.shapes or label not in EXTRAS)
     }
     open_T = np.zeros(frames)
     closed = {side: np.clip(weight.get(side + "43", open_T), 0, 1) for side in "LR"}

@@ -20,8 +20,9 @@ import numpy as np
 
 from jaxfacs.errors import UserError
 from jaxfacs.progress import track
+from jaxfacs.synthface import ict_made as made
 from jaxfacs.synthface import ict_tables as tables
-from jaxfacs.synthface.heads import PAIRED, PARTS, SHAPES, Eye, Head
+from jaxfacs.synthface.heads import EXTRAS, PAIRED, PARTS, SHAPES, Corrective, Eye, Head
 
 NEUTRAL = "generic_neutral_mesh"
 INDICES = "vertex_indices.json"
@@ -41,6 +42,7 @@ _MATERIAL_PART = {
 # Vertex ranges of the model's README, "Face Model Topology" and "Teeth Details".
 _HEAD_SKIN = slice(0, 11248)
 _MOUTH_SOCKET = slice(11248, 13294)
+_TONGUE = slice(16606, 17039)  # within the gums' range
 _EYEBALLS = {"L": slice(21451, 22221), "R": slice(23021, 23791)}  # scleras, cornea included
 _LASHES = {"L": slice(25351, 26035), "R": slice(26035, 26719)}
 _MOLARS = (slice(17039, 17607), slice(18679, 19815), slice(20884, 21451))  # never seen
@@ -75,10 +77,12 @@ def _find_folder(path: Path) -> Path:
 
 
 def _shape_names() -> list[str]:
-    names = {shape for recipe in tables.RECIPES.values() for shape, _, _ in recipe}
+    recipes = [*tables.RECIPES.values(), *tables.EXTRA_RECIPES.values()]
+    recipes += [recipe for _, recipe in tables.PRODUCTS]
+    names = {shape for recipe in recipes for shape, _, _ in recipe}
     names |= set(tables.GAZE_SHAPES.values())
     sided = {name.format(s=side) for name in names for side in "LR"}
-    return sorted(sided)
+    return sorted(name for name in sided if not name.startswith(tables.MADE))
 
 
 def _identity_names() -> list[str]:
@@ -184,6 +188,7 @@ def _assemble(
 ) -> Head:
     neutral = raw[NEUTRAL].copy()
     offsets = {name: raw[name] - neutral for name in _shape_names()}
+    offsets |= made.shapes(neutral, _HEAD_SKIN, _TONGUE)
     regions = _regions(neutral, landmarks)
 
     def shape(recipe: tables.Recipe, side: str) -> np.ndarray:
@@ -196,7 +201,15 @@ def _assemble(
     shapes = {
         label: shape(tables.RECIPES[label.lstrip("LR")], label[0] if label[0] in "LR" else "")
         for label in SHAPES
+    } | {
+        label: shape(tables.EXTRA_RECIPES[label.lstrip("LR")], label[0] if label[0] in "LR" else "")
+        for label in EXTRAS
     }
+    products = [
+        (tuple(x.format(s=side) for x in labels), shape(recipe, side))
+        for labels, recipe in tables.PRODUCTS
+        for side in ("LR" if "{s}" in "".join(labels) else "L")
+    ]
     eyes = tuple(_eye(side, neutral, offsets) for side in "RL")
     for eye in eyes:
         _look_ahead(eye, neutral)
@@ -216,6 +229,7 @@ def _assemble(
     index_of[kept] = np.arange(len(kept), dtype=np.int32)
     modes_M_V3 = np.stack([raw[name] - raw[NEUTRAL] for name in _identity_names()])
     _seal_lips(modes_M_V3, neutral, landmarks, offsets["jawOpen"])
+    traits = made.traits(neutral, np.float32(MODE_SIGMA) * modes_M_V3, _HEAD_SKIN)
     return Head(
         name="ict",
         vertices_V3=neutral[kept],
@@ -228,6 +242,8 @@ def _assemble(
         wrinkles=_wrinkles(neutral[kept], kept),
         eyes=tuple(_reindexed(eye, index_of) for eye in eyes),  # type: ignore[arg-type]
         gaze_shapes={key: offsets[name][kept] for key, name in tables.GAZE_SHAPES.items()},
+        correctives=tuple(Corrective(labels, field[kept]) for labels, field in products),
+        traits={name: field[kept] for name, field in traits.items()},
     )
 
 

@@ -13,12 +13,14 @@ subject's left (+x); the right side is the mirror image.
 Recipe = tuple[tuple[str, float, str], ...]
 
 RECIPES: dict[str, Recipe] = {
-    # Frontalis, medial part. The shape's 0.6 cm is a C in looks; raised to E.
-    "1": (("browInnerUp_{s}", 1.5, ""),),
+    # Frontalis, medial part. The shape's 0.6 cm is a C in looks; raised to E. It lifts the whole
+    # brow somewhat, but FACS sees 1 in its slope: the tail sinks a little.
+    "1": (("browInnerUp_{s}", 1.75, ""), ("browTail_{s}", 0.7, "")),
     # Frontalis, lateral part. The shape also lifts the inner brow somewhat, as the action does.
-    "2": (("browOuterUp_{s}", 1.15, ""),),
-    # Corrugator, depressor supercilii. The shape lowers and draws together; only too little.
-    "4": (("browDown_{s}", 1.6, ""),),
+    "2": (("browOuterUp_{s}", 1.3, ""),),
+    # Corrugator, depressor supercilii. The shape lowers and draws together; only too little:
+    # raised as far as it keeps its form, with the rest made.
+    "4": (("browDown_{s}", 1.6, ""), ("browKnit_{s}", 1.0, ""), ("browDrop_{s}", 0.62, "")),
     # Levator palpebrae: the white above the iris must show.
     "5": (("eyeWide_{s}", 1.6, ""),),
     # Orbicularis oculi, outer part. The README names cheekSquint; that lifts the lower lid and
@@ -29,13 +31,15 @@ RECIPES: dict[str, Recipe] = {
         ("eyeSquint_{s}", 0.1, ""),
     ),
     # Orbicularis oculi, inner part: the lower lid up and straight, the upper a little down.
-    "7": (("eyeSquint_{s}", 1.2, ""), ("eyeBlink_{s}", 0.12, "")),
+    "7": (("eyeSquint_{s}", 1.55, ""), ("eyeBlink_{s}", 0.15, "")),
     # Levator labii alaeque nasi. noseSneer bares the teeth as much as AU 10 does, and FACS sees
     # 9 in the nose: so the lips follow less, and the inner brow comes down, as the manual says.
     "9": (
-        ("noseSneer_{s}", 1.15, "off_lips"),
+        ("noseSneer_{s}", 1.5, "off_lips"),
         ("noseSneer_{s}", 0.45, "lips"),
-        ("browDown_{s}", 0.8, "medial"),
+        ("browDown_{s}", 0.9, "medial"),
+        ("browKnit_{s}", 0.5, ""),
+        ("nostril_{s}", 0.6, ""),
     ),
     # Levator labii. The README gives mouthShrugUpper, which pushes the middle of the upper lip up
     # and leaves the infraorbital triangle and the nasolabial fold alone: it is what the chin
@@ -47,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
     "12": (("mouthSmile_{s}", 1.05, ""), ("cheekRaiser_{s}", 0.25, "off_lips")),
     # Buccinator. The shape lifts the corner like a smile; FACS has it tightened inwards: a little
     # of the frown keeps it level.
-    "14": (("mouthDimple_{s}", 1.1, ""), ("mouthFrown_{s}", 0.35, "")),
+    "14": (("mouthDimple_{s}", 1.1, ""), ("mouthFrown_{s}", 0.5, "")),
     "15": (("mouthFrown_{s}", 1.35, ""),),
     # Depressor labii. The shape's 0.45 cm shows the edge of the teeth only.
     "16": (("mouthLowerDown_{s}", 1.6, ""),),
@@ -73,18 +77,80 @@ RECIPES: dict[str, Recipe] = {
     ),
     # Lips part without the jaw: half of the depressors, a little of the levators, lips only.
     "25": (
-        ("mouthLowerDown_L", 0.9, ""),
-        ("mouthLowerDown_R", 0.9, ""),
-        ("mouthUpperUp_L", 0.35, "lips"),
-        ("mouthUpperUp_R", 0.35, "lips"),
+        ("mouthLowerDown_L", 0.65, ""),
+        ("mouthLowerDown_R", 0.65, ""),
+        ("mouthUpperUp_L", 0.4, "lips"),
+        ("mouthUpperUp_R", 0.4, "lips"),
     ),
     # The README gives AU 27 for jawOpen: the shape at 1 is a stretched mouth; a dropped jaw is
     # the same way less than half as far.
-    "26": (("jawOpen", 0.42, ""),),
-    "27": (("jawOpen", 0.95, ""),),
+    # The upper lip gives way a little: mouths that hang or scream show the edge of its teeth.
+    "26": (
+        ("jawOpen", 0.42, ""),
+        ("mouthUpperUp_L", 0.12, "lips"),
+        ("mouthUpperUp_R", 0.12, "lips"),
+    ),
+    "27": (
+        ("jawOpen", 0.95, ""),
+        ("mouthUpperUp_L", 0.28, "lips"),
+        ("mouthUpperUp_R", 0.28, "lips"),
+    ),
     "28": (("mouthRollLower", 0.9, ""), ("mouthRollUpper", 0.85, "")),
     "43": (("eyeBlink_{s}", 1.0, ""),),
 }
+
+# Shapes of ict_made, which no file holds.
+MADE = ("browKnit", "browDrop", "browTail", "lidHood", "cheekFold", "nostril", "tongueOut")
+
+# Those of heads.EXTRAS. A "~" is what one face does more, another less, in the same action.
+EXTRA_RECIPES: dict[str, Recipe] = {
+    # Tongue out over the lower lip, which needs the jaw a little open.
+    "19": (("tongueOut", 1.0, ""), ("jawOpen", 0.34, "")),
+    "34": (("cheekPuff_L", 0.9, ""), ("cheekPuff_R", 0.9, "")),
+    "jaw_left": (("jawLeft", 1.3, ""),),
+    "jaw_right": (("jawRight", 1.3, ""),),
+    "jaw_forward": (("jawForward", 0.8, ""),),
+    "mouth_left": (("mouthLeft", 0.9, ""),),
+    "mouth_right": (("mouthRight", 0.9, ""),),
+    "1~": (("browInnerUp_{s}", 0.35, ""), ("browTail_{s}", 0.9, "")),
+    "4~": (("browKnit_{s}", 0.9, ""), ("browDrop_{s}", -0.35, "")),
+    "6~": (("cheekRaiser_{s}", 0.3, "off_lips"), ("eyeSquint_{s}", 0.3, "")),
+    "9~": (("noseSneer_{s}", 0.3, "lips"), ("nostril_{s}", 0.7, "")),
+    # Smiles that go up or sideways, with the fold deep or flat.
+    "12~": (
+        ("mouthDimple_{s}", 0.45, ""),
+        ("mouthSmile_{s}", -0.22, ""),
+        ("cheekFold_{s}", 0.8, ""),
+    ),
+    # Upper or lower teeth.
+    "25~": (
+        *(("mouthUpperUp_L", 0.4, "lips"), ("mouthUpperUp_R", 0.4, "lips")),
+        *(("mouthLowerDown_L", -0.4, ""), ("mouthLowerDown_R", -0.4, "")),
+    ),
+    "26~": (("mouthUpperUp_L", 0.25, "lips"), ("mouthUpperUp_R", 0.25, "lips")),
+    "27~": (
+        *(("mouthUpperUp_L", 0.3, "lips"), ("mouthUpperUp_R", 0.3, "lips")),
+        *(("mouthStretch_L", 0.25, ""), ("mouthStretch_R", 0.25, "")),
+    ),
+    # Full lips at rest; negative: thin.
+    "lips": (("mouthRollLower", -0.55, ""), ("mouthRollUpper", -0.55, "")),
+    "rest_brow": (("browDrop_{s}", -1.4, ""),),
+    "rest_hood": (("lidHood_{s}", 1.0, ""),),
+    "rest_fold": (("cheekFold_{s}", 1.2, ""),),
+    "rest_nostril": (("nostril_{s}", 1.0, ""),),
+}
+
+# Sums that go wrong, and what puts them right: on as far as all of the actions are.
+PRODUCTS: tuple[tuple[tuple[str, ...], Recipe], ...] = (
+    # Frontalis against corrugator: the brow is held up and drawn together, steeply oblique.
+    (("{s}1", "{s}4"), (("browInnerUp_{s}", 0.75, ""), ("browDrop_{s}", -0.5, ""))),
+    # A grin bares the upper teeth; the lower lip is drawn tight along the lower ones.
+    (("{s}12", "25"), (("mouthUpperUp_{s}", 0.18, "lips"), ("mouthStretch_{s}", 0.2, ""))),
+    # The skin that two actions push together does not pile up twice.
+    (("{s}4", "{s}9"), (("browKnit_{s}", -0.85, ""), ("browDown_{s}", -0.7, "medial"))),
+    (("{s}9", "{s}10"), (("mouthUpperUp_{s}", -0.3, ""),)),
+    (("{s}6", "{s}12"), (("cheekRaiser_{s}", -0.2, "off_lips"),)),
+)
 
 # Lids that follow the eye. "In" is towards the nose.
 GAZE_SHAPES: dict[str, str] = {
