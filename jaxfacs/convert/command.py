@@ -262,6 +262,8 @@ def _answers(raw: dict[str, Any], *, keep_emotion: bool) -> dict[str, Any]:
     for name in ("intensity", "valence_arousal"):
         if name in float32:
             answers[name] = float32[name]
+    if "confidence" in float32:
+        answers["confidence"] = jax.nn.sigmoid(float32["confidence"])
     if "emotion" in float32 and keep_emotion:
         answers["emotion"] = jax.nn.softmax(float32["emotion"])
     if not answers:

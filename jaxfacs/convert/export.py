@@ -19,7 +19,7 @@ from jaxfacs.infer.bundle import InputSpec
 Function = Callable[[dict[str, Array], Array], dict[str, Array]]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_OUTPUTS = ("probability", "intensity", "valence_arousal", "emotion")
+_OUTPUTS = ("probability", "intensity", "valence_arousal", "confidence", "emotion")
 
 
 def write_bundle(
@@ -144,7 +144,7 @@ def _check(
             f"this network answers {', '.join(sorted(unknown))}, which bundles do not hold"
         )
     per_answer = (2, len(input.answers)) if input.per_frame else (2,)
-    columns = {"probability": num_aus, "intensity": num_aus, "valence_arousal": 2}
+    columns = {"probability": num_aus, "intensity": num_aus, "valence_arousal": 2, "confidence": 1}
     for name, count in columns.items():
         expected_shape = (*per_answer, count)
         if frames != input.frames or name not in answered:

@@ -22,6 +22,13 @@ from jaxfacs.models.registry import Card, register
 
 Taps = dict[str, jax.Array]
 
+# What not every head can answer, and what it is called.
+SOME_ANSWER = {
+    "valence_arousal": "valence and arousal",
+    "landmarks": "landmarks",
+    "confidence": "confidence",
+}
+
 
 class Backbone(Protocol):
     """What `Network` wants of a backbone, an `nnx.Module`.
@@ -148,14 +155,18 @@ def create_backbone(
 def create_head(name: str, taps: Mapping[str, int], **options: Any) -> Any:
     """Makes a head by name for a backbone with these taps; UserError lists near names.
 
-    `valence_arousal` may be given to any head: those that cannot answer it refuse it if it is true.
+    What only some heads answer (`SOME_ANSWER`) may be given to any: the others refuse it if it is
+    true. The names of the AUs (`aus`) go to those that ask for them.
     """
     if name not in HEADS:
         near = difflib.get_close_matches(name, HEADS, n=3) or sorted(HEADS)
         raise UserError(f"no head '{name}'; did you mean: {', '.join(near)}?")
     known = inspect.signature(HEADS[name].__init__).parameters  # of the class, nnx hides them
-    if "valence_arousal" not in known and options.pop("valence_arousal", False):
-        raise UserError(f"head {name} answers no valence and arousal; take another --model.head")
+    for answer, told in SOME_ANSWER.items():
+        if answer not in known and options.pop(answer, False):
+            raise UserError(f"head {name} answers no {told}; take another --model.head")
+    if "aus" not in known:
+        options.pop("aus", None)
     return HEADS[name](taps, **options)
 
 
@@ -176,6 +187,9 @@ def _with_any_head(name: str, make: Callable[..., Any]) -> Callable[..., Network
         num_emotions: int = 0,
         intensity: bool = False,
         valence_arousal: bool = False,
+        landmarks: bool = False,
+        confidence: bool = False,
+        aus: tuple[str, ...] = (),
         per_frame: bool = False,
         head: str = "linear",
         dropout: float = 0.2,
@@ -194,6 +208,9 @@ def _with_any_head(name: str, make: Callable[..., Any]) -> Callable[..., Network
             num_emotions=num_emotions,
             intensity=intensity,
             valence_arousal=valence_arousal,
+            landmarks=landmarks,
+            confidence=confidence,
+            aus=aus,
             dropout=dropout,
             rngs=rngs,
         )

@@ -49,6 +49,10 @@ class ModelConfig:
     """also predict the emotion, over the record set's list"""
     valence_arousal: bool = False
     """also predict valence and arousal, each in [-1, 1]"""
+    landmarks: bool = False
+    """also predict 68 landmarks, which may teach a network where things are; not exported"""
+    confidence: bool = False
+    """also predict how far its own answers about a face will turn out right"""
     options: dict[str, Option] = field(default_factory=dict)
     """options that this network alone has"""
 
@@ -76,6 +80,9 @@ class LossConfig:
     emotion_smoothing: float = 0.0
     valence_arousal: Literal["mse", "ccc"] = "ccc"
     valence_arousal_scale: float = 1.0
+    landmarks_scale: float = 1.0
+    """of the mean squared distance, in half sides of the frame"""
+    confidence_scale: float = 0.1
     edge_scale: float = 0.05
     """of the classes of AU pairs, where a network answers them (ME-GraphAU's lambda)"""
     heatmap_scale: float = 1.0

@@ -16,6 +16,8 @@ CLIP_AXES = {
     "intensity": 2,
     "valence_arousal": 2,
     "ordinal": 3,
+    "landmarks": 3,
+    "confidence": 2,
     "edge": 3,
     "heatmap": 4,
 }

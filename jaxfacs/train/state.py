@@ -74,7 +74,8 @@ def create_module(
     import_network(config)
     known, usual = models.options(config.name), ModelConfig()
     fields = (
-        "backbone", "head", "intensity", "valence_arousal", "per_frame", "width", "dropout",
+        "backbone", "head", "intensity", "valence_arousal", "landmarks", "confidence", "per_frame",
+        "width", "dropout",
     )  # fmt: skip
     given = {
         name: getattr(config, name)

@@ -170,6 +170,23 @@ def _valence_arousal(case: _Case) -> Sum:
     return function(case.outputs["valence_arousal"], target, known=known, weight_B=case.weight_B)
 
 
+def _landmarks(case: _Case) -> Sum:
+    target = case.labels["landmarks"] * (2.0 / case.facts.frame_size) - 1.0
+    prediction = case.outputs["landmarks"]
+    return losses.mse(prediction, target, known=~jnp.isnan(target), weight_B=case.weight_B)
+
+
+def _confidence(case: _Case) -> Sum:
+    """Of a face's answers and labels: those that both have, among those that either has."""
+    y, said = case.labels["occurrence"], probability(case.outputs) >= 0.5
+    known, present = y >= 0, y >= 0.5
+    both = jnp.sum(known & present & said, -1, keepdims=True, dtype=jnp.float32)
+    either = jnp.sum(known & (present | said), -1, keepdims=True, dtype=jnp.float32)
+    right = jnp.where(either > 0, both / jnp.maximum(either, 1.0), 1.0)
+    target = jnp.where(known.any(-1, keepdims=True), right, -1.0)
+    return losses.bce(case.outputs["confidence"], target, weight_B=case.weight_B)
+
+
 def _edge(case: _Case) -> Sum:
     y = case.labels["occurrence"]
     return losses.edge_cross_entropy(case.outputs["edge"], y, weight_B=case.weight_B)
@@ -201,6 +218,8 @@ TERMS: dict[str, tuple[str, tuple[str, ...], Callable[[_Case], Sum]]] = {
     "intensity": ("intensity_scale", ("ordinal", "intensity"), _intensity),
     "emotion": ("emotion_scale", ("emotion",), _emotion),
     "valence_arousal": ("valence_arousal_scale", ("valence_arousal",), _valence_arousal),
+    "landmarks": ("landmarks_scale", ("landmarks",), _landmarks),
+    "confidence": ("confidence_scale", ("confidence",), _confidence),
     "edge": ("edge_scale", ("edge",), _edge),
     "heatmap": ("heatmap_scale", ("heatmap",), _heatmap),
     "cooccurrence": ("cooccurrence_scale", ("occurrence", "probability"), _cooccurrence),

@@ -36,6 +36,7 @@ SMOKES = (
     "caers_emotiram_scc",
     "caers_emotiram_me_graphau",
     "mobilenet3d_synthface",
+    "default_still",
 )
 QUICK = (  # the others compile for more than ten seconds
     "emotionet_aus",

@@ -185,6 +185,7 @@ def answers(per_frame: bool):
     forms = {
         "occurrence": (A,), "intensity": (A,), "ordinal": (A, 5), "valence_arousal": (2,),
         "edge": (A * A, 4), "heatmap": (SIZE, SIZE, 2 * A),
+        "landmarks": (68, 2), "confidence": (1,),
     }  # fmt: skip
     rng = np.random.default_rng(0)
     found = {k: jnp.asarray(rng.normal(size=shape + v), jnp.float32) for k, v in forms.items()}

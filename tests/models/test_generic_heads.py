@@ -305,3 +305,23 @@ def test_attention_can_tell_places_apart_where_pooling_cannot():
         return jax.lax.scan(step, (params, optimiser.init(params)), length=200)[1]
 
     assert fit(params)[-1] < 0.05
+
+
+def test_an_au_is_as_high_as_the_higher_of_its_sides():
+    aus = ("12", "L12", "25", "R12", "L4")  # L4 has no other side: it stands for itself
+    head = HEADS["joint"](TAPS, num_aus=A, aus=aus, intensity=True, dropout=0.0, rngs=nnx.Rngs(0))
+    outputs = answer(head, taps(8))
+    for name in ("occurrence", "intensity"):
+        values = np.asarray(outputs[name])
+        np.testing.assert_allclose(values[:, 0], values[:, [1, 3]].max(axis=1), rtol=1e-6)
+    assert (
+        np.asarray(outputs["occurrence"])[:, 1] != np.asarray(outputs["occurrence"])[:, 3]
+    ).all()
+
+
+def test_landmarks_and_confidence_are_answered_by_heads_that_can():
+    outputs = answer(make("joint", landmarks=True, confidence=True), taps(2, 3))
+    assert outputs["landmarks"].shape == (2, 3, 68, 2) and outputs["confidence"].shape == (2, 3, 1)
+    for wanted in ("landmarks", "confidence"):
+        with pytest.raises(UserError, match=f"linear answers no {wanted}"):
+            create_head("linear", TAPS, num_aus=A, rngs=nnx.Rngs(0), **{wanted: True})

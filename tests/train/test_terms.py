@@ -50,6 +50,8 @@ def answers(*leading: int) -> dict[str, jax.Array]:
         "ordinal": normal(*leading, A, 5),
         "edge": normal(*leading, A * A, 4),
         "heatmap": normal(*leading, GRID, GRID, P),
+        "landmarks": normal(*leading, 68, 2),
+        "confidence": normal(*leading, 1),
         "emotion": normal(B, 2),
     }
 
@@ -74,6 +76,8 @@ def test_each_answer_has_its_term_and_its_labels(batch, leading):
         .sum(),
         "edge": both,
         "heatmap": (known & seen[..., None]).sum() * 2 * GRID * GRID,
+        "landmarks": seen.sum() * 2 * 68,
+        "confidence": known.any(-1).sum(),
         "cooccurrence": frames,
     }
     assert {name: float(weight) for name, (_, weight) in found.items()} == weights
@@ -92,6 +96,33 @@ def test_the_target_maps_themselves_cost_nothing(batch):
     assert float(total) == 0 and float(weight) > 0
     other = loss_terms(ALL, {"heatmap": target}, batch, FACTS)["heatmap"]
     assert float(other[0]) > 0
+
+
+def test_landmarks_count_in_half_sides_of_the_frame(batch):
+    found = labels_for(ALL, answers(B), batch)["landmarks"]
+    exact = jnp.nan_to_num(found * 2 / SIZE - 1)
+    total, _ = loss_terms(ALL, {"landmarks": exact}, batch, FACTS)["landmarks"]
+    np.testing.assert_allclose(total, 0, atol=1e-9)
+    total, weight = loss_terms(ALL, {"landmarks": exact + 0.5}, batch, FACTS)["landmarks"]
+    np.testing.assert_allclose(total / weight, 0.25, rtol=1e-5)
+
+
+def test_confidence_learns_the_share_of_answers_that_are_right(batch):
+    """1 where nothing is there and nothing is said; unknown labels count for neither."""
+    y = np.full((B, T, A), -1, np.int8)
+    y[0], y[1] = [1, 0], [0, -1]
+    said = jnp.asarray([[9.0, 9.0], [-9.0, 9.0], [9.0, -9.0]])
+    outputs = {"occurrence": said, "confidence": jnp.zeros((B, 1))}
+    labelled = {**batch, "occurrence_BTA": jnp.asarray(y)}
+    wanted = np.array([[0.5], [1.0], [-1.0]])
+
+    def total(logit):
+        found = loss_terms(ALL, {**outputs, "confidence": logit}, labelled, FACTS)
+        return found["confidence"][0]
+
+    # The gradient of BCE at logit 0 is 0.5 - target, and 0 where nothing is known.
+    slope = jax.grad(total)(outputs["confidence"])
+    np.testing.assert_allclose(slope, np.where(wanted < 0, 0, 0.5 - wanted), atol=1e-6)
 
 
 def test_thresholds_stand_for_the_intensity_read_off_them(batch):

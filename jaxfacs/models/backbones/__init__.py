@@ -2,6 +2,7 @@
 
 from jaxfacs.models.backbones import (
     alexnet,
+    face_resnet,
     inception_v2,
     inception_v3,
     mobilenet3d,
@@ -15,6 +16,7 @@ from jaxfacs.models.backbones import (
 
 __all__ = [
     "alexnet",
+    "face_resnet",
     "inception_v2",
     "inception_v3",
     "mobilenet3d",
