@@ -17,7 +17,7 @@ from jaxfacs import __version__
 from jaxfacs.emotion import person
 from jaxfacs.errors import UserError
 from jaxfacs.faces.track import EVERY
-from jaxfacs.infer import baseline, engine, resume
+from jaxfacs.infer import baseline, engine, resume, shipped
 from jaxfacs.infer.answers import AnswerSettings, Reading
 from jaxfacs.infer.extras import EXTRAS
 from jaxfacs.infer.predictor import Predictor, films_at_once, load
@@ -114,7 +114,7 @@ def predict(
     inputs: tyro.conf.Positional[list[str]],
     /,
     *,
-    model: Path,
+    model: str = shipped.DEFAULT,
     out: Path,
     frames: tyro.conf.OmitArgPrefixes[Frames] = Frames(),
     faces: tyro.conf.OmitArgPrefixes[Faces] = Faces(),
@@ -124,13 +124,13 @@ def predict(
 ) -> int:
     """Read Action Units and emotions out of films, pictures and cameras.
 
-    jaxfacs predict film.mp4 --model m.jaxfacs --out results
+    jaxfacs predict film.mp4 --out results
 
-    jaxfacs predict films/ --model m.jaxfacs --out results --overlay --report
+    jaxfacs predict films/ --model my.jaxfacs --out results --overlay --report
 
-    jaxfacs predict --camera 0 --seconds 60 --model m.jaxfacs --out results
+    jaxfacs predict --camera 0 --seconds 60 --out results
 
-    ffmpeg -i X -f mjpeg - | jaxfacs predict - --fps 25 --model m.jaxfacs --out results
+    ffmpeg -i X -f mjpeg - | jaxfacs predict - --fps 25 --out results
 
     A row a face and frame; a frame without a face is a row with success 0. Interrupted, the same
     command goes on where it was, and what was read already is not read again. A film that breaks
@@ -140,7 +140,8 @@ def predict(
     Args:
       inputs: films, pictures, folders of them, rows of pictures (shot_%04d.png), addresses
         (rtsp://…, https://…); - is a pipe of JPEGs, or of raw RGB with --pipe-size
-      model: the .jaxfacs file that `jaxfacs export` wrote
+      model: a .jaxfacs file that `jaxfacs export` wrote, or the name of weights that come with the
+        package: default, of single frames, or clip, where it is there
       out: folder for the results; made if it is missing
     """
     found = _found(inputs, frames)

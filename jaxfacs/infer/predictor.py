@@ -14,7 +14,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.faces import detect
 from jaxfacs.faces.track import EVERY, follower
 from jaxfacs.infer import bundle as bundles
-from jaxfacs.infer import compiled, engine
+from jaxfacs.infer import compiled, engine, shipped
 from jaxfacs.infer.answers import Answers, AnswerSettings, Reading
 from jaxfacs.infer.baseline import given_rest
 from jaxfacs.infer.batches import Batches, Outputs, Submit
@@ -33,21 +33,24 @@ _SMALLEST_OF_STILL = 0.05
 Follow = Callable[[np.ndarray], list[tuple[int, detect.Face]]]
 
 
-def load(path: str | Path, *, detector: str | None = None, batch: int | None = None) -> "Predictor":
+def load(
+    path: str | Path = shipped.DEFAULT, *, detector: str | None = None, batch: int | None = None
+) -> "Predictor":
     """Reads a bundle and readies its network on this machine's first device.
 
     Args:
-      path: a *.jaxfacs file that `jaxfacs export` wrote.
+      path: a *.jaxfacs file that `jaxfacs export` wrote, or the name of weights that come with the
+        package (`infer.shipped.NAMES`).
       detector: "haar" or the path of a YuNet .onnx file; None: as the network's records were cut.
       batch: clips that the network reads at once; None: 8 on a CPU, 64 elsewhere.
 
     Raises:
-      UserError: the file is missing, damaged, newer, or not made for this kind of device; the
-        detector is not there.
+      UserError: the file or those weights are missing, damaged, newer, or not made for this kind
+        of device; the detector is not there.
     """
     if batch is not None and batch < 1:
         raise UserError(f"batch is {batch}; give 1 or more")
-    return Predictor(bundles.read(path), detector=detector, batch=batch)
+    return Predictor(bundles.read(shipped.find(path)), detector=detector, batch=batch)
 
 
 class Predictor:

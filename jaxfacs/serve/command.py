@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from jaxfacs.errors import UserError
+from jaxfacs.infer import shipped
 from jaxfacs.serve.limits import Limits
 
 _PARTS = ("starlette", "uvicorn", "websockets")
@@ -15,7 +16,7 @@ _PARTS = ("starlette", "uvicorn", "websockets")
 
 def serve(
     *,
-    model: Path,
+    model: str = shipped.DEFAULT,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -36,7 +37,8 @@ def serve(
     machine alone (127.0.0.1) nobody is asked for a token; for other addresses one is needed.
 
     Args:
-      model: the .jaxfacs file that `jaxfacs export` wrote
+      model: a .jaxfacs file that `jaxfacs export` wrote, or the name of weights that come with the
+        package: default or clip
       host: address to listen on; 0.0.0.0 is every one of this machine
       port: to listen on; 0: any that is free
       token: what clients must show; better in a file or in JAXFACS_TOKEN, where other users of this

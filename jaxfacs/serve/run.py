@@ -27,7 +27,7 @@ _HEAD_BYTES = 16 << 10  # of a request's head
 
 
 def run(
-    model: Path,
+    model: str | Path,
     listener: socket.socket,
     *,
     tokens: tuple[str, ...],
@@ -55,7 +55,7 @@ def run(
     settings = Settings(tokens, origins, hosts, limits, keep, workers)
     app = create_app(predictor, settings)
     _log_errors_in_a_line()
-    event("compiling", model=model.name, temporary=tempfile.gettempdir())
+    event("compiling", model=predictor.bundle.path.name, temporary=tempfile.gettempdir())
     server = _Server(configured(app, limits, behind_proxy=behind_proxy))
     name, port = listener.getsockname()[:2]
     server.address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"

@@ -321,7 +321,7 @@ def test_help_teaches(capfd):
     with pytest.raises(SystemExit):
         run("--help")
     text = capfd.readouterr().out
-    assert "jaxfacs predict film.mp4 --model m.jaxfacs --out results" in text
+    assert "jaxfacs predict film.mp4 --out results" in text
     for option in ("--camera", "--every", "--baseline", "--films-at-once", "--heat-map"):
         assert option in text
     assert len(text.splitlines()) < 120
