@@ -21,9 +21,10 @@ from jaxfacs.errors import UserError
 from jaxfacs.facs import column
 from jaxfacs.files import replacing
 from jaxfacs.progress import track
-from jaxfacs.synthface import dress, heads, look, motion, render, scene
-from jaxfacs.synthface.heads import PAIRED, Head
+from jaxfacs.synthface import dress, heads, motion, people, render, scene
+from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
+from jaxfacs.synthface.people import Person, sample_person
 from jaxfacs.synthface.truth import LABELS, shown, true_labels
 from jaxfacs.synthface.variation import EVERYTHING, Variation
 
@@ -33,19 +34,7 @@ __all__ = [
 
 _CHUNK = 16  # frames posed at once: 4 MB of vertices, whatever the length of the film
 
-# Resting faces differ: σ of the offsets (intensity) that a person carries all the time. They stay
-# below a trace and keep the lips shut.
-_REST_SIGMA = {"1": 0.2, "2": 0.25, "4": 0.25, "5": 0.25, "7": 0.25, "12": 0.25, "15": 0.3} | {
-    "43": 0.2,
-    "17": 0.25,
-    "23": 0.2,
-}
-_REST_LIMIT = 0.6
 _FILM_STRENGTH = (3.0, 5.0)  # films are for people to look at: C to E
-_IDENTITY_LIMIT = 2.5
-
-# Streams of chance, so that one more draw in one of them leaves the others alone.
-_SHAPE, _LOOK, _MOTION, _SCENE, _SUBJECT = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +73,6 @@ class Clip:
     fps: float
 
 
-@dataclass(frozen=True, eq=False)
-class Person:
-    """What stays the same of somebody: the resting face (float32 V×3) and the look."""
-
-    name: str
-    neutral_V3: np.ndarray
-    look: look.Look
-
-
 @dataclass(frozen=True)
 class Film:
     """What `film` wrote: the film, the CSV of its true labels, and its length in frames."""
@@ -107,32 +87,6 @@ class Film:
 def load_head(path: str | None = None) -> Head:
     """`heads.load`, kept for the process."""
     return heads.load(path)
-
-
-def sample_person(subject: int, *, head: Head, variation: Variation = EVERYTHING) -> Person:
-    """The person of that number (0 or more): a pure function of the arguments."""
-    if subject < 0:
-        raise ValueError(f"subject {subject} is below 0")
-    rng = _stream(subject, _SHAPE)
-    modes = len(head.identity_M_V3)
-    weights_M = np.clip(rng.standard_normal(modes), -_IDENTITY_LIMIT, _IDENTITY_LIMIT)
-    labels, offsets = [], []
-    for au, sigma in _REST_SIGMA.items():
-        offset = float(np.clip(rng.normal(0, sigma), -_REST_LIMIT, _REST_LIMIT))
-        if au in ("17", "23"):  # the other way they would part the lips
-            offset = abs(offset)
-        for label in ("L" + au, "R" + au) if au in PAIRED else (au,):
-            labels.append(label)
-            offsets.append(offset)
-    identity = heads.identity(head, weights_M)
-    neutral = heads.deform_clip(
-        head, identity, labels, np.array([offsets], np.float32), np.zeros((1, 2), np.float32)
-    )
-    return Person(
-        name=f"{head.name}-{subject:06d}",
-        neutral_V3=neutral[0],
-        look=look.sample_look(_stream(subject, _LOOK), variation),
-    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -174,9 +128,9 @@ def clip(
         raise ValueError(f"seed {seed} is below 0")
     head = head or load_head()
     if subject is None:
-        subject = int(_stream(seed, _SUBJECT).integers(1 << 31))
+        subject = int(people.stream(seed, people.SUBJECT).integers(1 << 31))
     person, dressed = _person(subject, head, variation)
-    rng = _stream(seed, _MOTION)
+    rng = people.stream(seed, people.MOTION)
     moves = motion.sample_motion(
         rng,
         frames=frames,
@@ -185,7 +139,7 @@ def clip(
         near_frontal=near_frontal,
         variation=variation,
     )
-    view = scene.sample_scene(_stream(seed, _SCENE), variation)
+    view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     shots = list(_shoot(head, person, dressed, moves, view, size))
     intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
     return Clip(
@@ -230,9 +184,9 @@ def film(
     _check_film(path, emotions)
     head = head or load_head()
     person, dressed = _person(subject, head, variation)
-    rng = _stream(seed, _MOTION)
+    rng = people.stream(seed, people.MOTION)
     shows, moves = _play(rng, emotions, fps)
-    view = scene.sample_scene(_stream(seed, _SCENE), variation)
+    view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     frames = len(moves.blink_T)
     landmarks = []
     with _writing(path, size, fps) as write:
@@ -247,10 +201,6 @@ def film(
     return Film(path, csv_path, frames, person.name)
 
 
-def _stream(number: int, kind: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence((number, kind)))
-
-
 @dataclass(frozen=True, eq=False)
 class _Shot:
     picture: render.Rendered
@@ -262,10 +212,11 @@ def _shoot(
 ) -> Iterator[_Shot]:
     stage = render.prepare(head, person.neutral_V3, person.look, view, size=size, dressed=dressed)
     labels, intensity_TS = motion.intensity_table(moves)
+    posing, posed_TS = people.posing(person, labels, intensity_TS)
     for start in range(0, len(intensity_TS), _CHUNK):
         part = slice(start, start + _CHUNK)
         posed = heads.deform_clip(
-            head, person.neutral_V3, labels, intensity_TS[part], moves.gaze_T2[part]
+            head, person.neutral_V3, posing, posed_TS[part], moves.gaze_T2[part]
         )
         for t, vertices_V3 in enumerate(posed, start):
             on = dict(zip(labels, intensity_TS[t] / heads.FULL_INTENSITY, strict=True))

@@ -229,6 +229,9 @@ def _assemble(
     index_of[kept] = np.arange(len(kept), dtype=np.int32)
     modes_M_V3 = np.stack([raw[name] - raw[NEUTRAL] for name in _identity_names()])
     _seal_lips(modes_M_V3, neutral, landmarks, offsets["jawOpen"])
+    sealed = np.stack([shapes[name] for name in tables.SEALED])
+    _seal_lips(sealed, neutral, landmarks, offsets["jawOpen"])
+    shapes |= dict(zip(tables.SEALED, sealed, strict=True))
     traits = made.traits(neutral, np.float32(MODE_SIGMA) * modes_M_V3, _HEAD_SKIN)
     return Head(
         name="ict",

@@ -140,6 +140,9 @@ EXTRA_RECIPES: dict[str, Recipe] = {
     "rest_nostril": (("nostril_{s}", 1.0, ""),),
 }
 
+# Of these, what faces differ in at rest: both lips are made to move alike where they meet.
+SEALED = ("lips", "jaw_forward")
+
 # Sums that go wrong, and what puts them right: on as far as all of the actions are.
 PRODUCTS: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     # Frontalis against corrugator: the brow is held up and drawn together, steeply oblique.
