@@ -9,6 +9,7 @@ depend on `subject` alone, so that people can be held out of training.
 
 import csv
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.facs import column
 from jaxfacs.files import replacing
 from jaxfacs.progress import track
-from jaxfacs.synthface import dress, heads, motion, people, render, scene
+from jaxfacs.synthface import dress, framing, heads, motion, people, render, scene
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
 from jaxfacs.synthface.people import Person, sample_person
@@ -107,6 +108,7 @@ def clip(
     subject: int | None = None,
     near_frontal: bool = False,
     variation: Variation = EVERYTHING,
+    about: framing.Squares | None = None,
 ) -> Clip:
     """Renders one clip. One frame makes a still, in which the expression is at its apex.
 
@@ -120,6 +122,9 @@ def clip(
       subject: who; drawn from the seed without.
       near_frontal: keeps the head within 8 degrees of the camera.
       variation: which kinds of variety are shown.
+      about: landmarks T×68×2 -> boxes T×4 (x, y, side, side) that follow them in scale and place.
+        The frames are then laid about these squares, and `size` is that of the squares, not of the
+        frames: nothing is rendered to be cut away.
 
     Raises:
       ValueError: an argument out of its range.
@@ -140,7 +145,7 @@ def clip(
         variation=variation,
     )
     view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
-    shots = list(_shoot(head, person, dressed, moves, view, size))
+    shots = list(_shoot(head, person, dressed, moves, view, size, about))
     intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
     return Clip(
         frames_THWC=np.stack([s.picture.image_HWC for s in shots]),
@@ -208,20 +213,38 @@ class _Shot:
 
 
 def _shoot(
-    head: Head, person: Person, dressed: dress.Dressed, moves: Motion, view: scene.Scene, size: int
+    head: Head,
+    person: Person,
+    dressed: dress.Dressed,
+    moves: Motion,
+    view: scene.Scene,
+    size: int,
+    about: framing.Squares | None = None,
 ) -> Iterator[_Shot]:
-    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size, dressed=dressed)
     labels, intensity_TS = motion.intensity_table(moves)
     posing, posed_TS = people.posing(person, labels, intensity_TS)
-    for start in range(0, len(intensity_TS), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        posed = heads.deform_clip(
-            head, person.neutral_V3, posing, posed_TS[part], moves.gaze_T2[part]
-        )
-        for t, vertices_V3 in enumerate(posed, start):
-            on = dict(zip(labels, intensity_TS[t] / heads.FULL_INTENSITY, strict=True))
-            picture = render.draw(stage, vertices_V3, on, moves.pose_T6[t], frame=t)
-            yield _Shot(picture, heads.landmarks_of(head, vertices_V3))
+
+    def posed() -> Iterator[np.ndarray]:
+        for start in range(0, len(intensity_TS), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield heads.deform_clip(
+                head, person.neutral_V3, posing, posed_TS[part], moves.gaze_T2[part]
+            )
+
+    chunks = posed()
+    if about is not None:
+        if len(intensity_TS) <= _CHUNK:  # small enough to be kept
+            chunks = list(chunks)
+        marks = np.concatenate([heads.landmarks_of(head, chunk) for chunk in chunks])
+        camera = framing.lens(head, person.neutral_V3, view, dressed.sheet.unit, 1)
+        view, squares = framing.close_up(view, camera, about, marks, moves.pose_T6)
+        size = round(size * squares)
+        chunks = chunks if isinstance(chunks, list) else posed()
+    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size, dressed=dressed)
+    for t, vertices_V3 in enumerate(itertools.chain.from_iterable(chunks)):
+        on = dict(zip(labels, intensity_TS[t] / heads.FULL_INTENSITY, strict=True))
+        picture = render.draw(stage, vertices_V3, on, moves.pose_T6[t], frame=t)
+        yield _Shot(picture, heads.landmarks_of(head, vertices_V3))
 
 
 def _labels(

@@ -20,6 +20,7 @@ from jaxfacs.synthface import paint as painting
 from jaxfacs.synthface import raster, scene, shade
 from jaxfacs.synthface.canvas import SKIN
 from jaxfacs.synthface.dress import ALBEDO, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
+from jaxfacs.synthface.framing import Lens, lens
 from jaxfacs.synthface.heads import Head, rotation
 from jaxfacs.synthface.look import Look
 from jaxfacs.synthface.scene import Scene
@@ -57,9 +58,7 @@ class Stage:
     texel: float
     background_HW3: np.ndarray
     tables: shade.Materials
-    focal: float
-    camera_z: float
-    shift_2: np.ndarray
+    camera: Lens
 
     @property
     def head(self) -> Head:
@@ -90,12 +89,10 @@ def prepare(
         raise ValueError(f"a picture of {size} pixels cannot show a face; 32 is the least")
     dressed = dressed or dress(head, neutral_V3, look)
     unit = dressed.sheet.unit
-    marks = neutral_V3[head.landmarks_68]
-    height = 1.5 * (marks[27, 1] - marks[8, 1])
     fine = round(size * OVERSAMPLE)
-    distance = view.distance * unit
+    camera = lens(head, neutral_V3, view, unit, fine)
     # Texels per sample: where the picture is coarser than the atlas, a coarser one is used.
-    shrink = dressed.sheet.texel * height / unit / (view.fill * fine)
+    shrink = dressed.sheet.texel * view.distance / camera.focal
     level = min(max(round(float(np.log2(shrink / 1.1))), 0), 3)
     return Stage(
         dressed=dressed,
@@ -105,17 +102,7 @@ def prepare(
         texel=0.5**level,
         background_HW3=scene.background(view, fine),
         tables=_tables(),
-        focal=float(view.fill * fine * distance / height),
-        camera_z=float(marks[27, 2] + distance),
-        shift_2=np.array(
-            [
-                fine * (0.5 + view.centre_2[0]),
-                # The middle of the face is at the height of the tip of the nose, about.
-                fine * (0.5 + view.centre_2[1])
-                + view.fill * fine * (marks[8, 1] + height / 2) / height,
-            ],
-            np.float32,
-        ),
+        camera=camera,
     )
 
 
@@ -148,10 +135,8 @@ def draw(
     table = stage.dressed.attributes_VC.copy()
     _posed_attributes(stage, table, vertices_V3, turn)
     at = _place(stage, vertices_V3, turn, np.asarray(pose_6[3:], np.float32))
-    inverse = 1.0 / np.maximum(stage.camera_z - at[:, 2], 1e-3)
-    xy = np.empty((len(at), 2), np.float32)
-    xy[:, 0] = stage.shift_2[0] + stage.focal * at[:, 0] * inverse
-    xy[:, 1] = stage.shift_2[1] - stage.focal * at[:, 1] * inverse
+    inverse = stage.camera.inverse_depth(at)
+    xy = stage.camera.project(at, inverse)
 
     shown = np.concatenate([stage.dressed.open_S, _through_lips(stage, vertices_V3, xy)])
     seen = _find(stage, xy, inverse, shown, fine)

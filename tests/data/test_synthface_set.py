@@ -85,7 +85,7 @@ def test_stills_of_a_sitting_are_those_made_alone():
     """They share the person and nothing else: another order would give the same bytes."""
     job = synthface.RenderJob(
         seed=3, fps=25.0, head=None, near_frontal=False, variation=Variation(),
-        steps=FaceSteps.boxed("boxes", size=32), quality=90,
+        steps=FaceSteps.boxed("boxes", size=32), jitter=True, quality=90,
     )  # fmt: skip
     people = {7: range(14, 16), 8: range(16, 18)}
     made = {
@@ -143,3 +143,46 @@ def test_a_head_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         synthface.build(tmp_path / "s", head=tmp_path / "nowhere", **TINY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_squares_spread_as_those_of_detectors_do():
+    """The crop that nobody looked for lies about where Haar and YuNet put theirs, and wholly in
+    the picture."""
+    from jaxfacs.faces.points import AVERAGE_68x2, haar_square
+
+    points = np.repeat(AVERAGE_68x2[None] * 100 + 50, 2, axis=0)
+    exact = haar_square(points[0])
+    off_N3 = []
+    for seed in range(300):
+        box_T4 = synthface.squares(points, (seed,))
+        assert box_T4.tobytes() == synthface.squares(points, (seed,)).tobytes()
+        middle = box_T4[:, :2] + box_T4[:, 2:] / 2 - (exact[:2] + exact[2:] / 2)
+        off_N3.append(np.c_[middle, box_T4[:, 2] - exact[2]] / exact[2])
+    off_NT3 = np.array(off_N3)
+    np.testing.assert_allclose(off_NT3.mean((0, 1)), (0, 0.04, -0.03), atol=0.01)
+    np.testing.assert_allclose(off_NT3[:, 0].std(0), (0.017, 0.025, 0.064), rtol=0.2)
+    within_a_clip = (off_NT3[:, 0] - off_NT3[:, 1]).std(0)
+    assert (within_a_clip < 0.5 * off_NT3[:, 0].std(0)).all() and (within_a_clip > 0.001).all()
+    assert (synthface.squares(points)[0] == exact).all()
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_picture_is_laid_about_the_square(frames):
+    """What is rendered is what is stored, whatever the pose; the landmarks say so."""
+    from jaxfacs.synthface.clip import clip
+
+    def about(marks_T68x2):
+        low, high = marks_T68x2.min(1), marks_T68x2.max(1)
+        side_T1 = (high - low).max(1, keepdims=True)
+        return np.concatenate([(low + high - side_T1) / 2, side_T1, side_T1], axis=1)
+
+    made = clip(11, frames=frames, size=40, fps=8, about=about)
+    side = made.frames_THWC.shape[1]
+    box_T4 = about(made.landmarks_T68x2)
+    assert side == pytest.approx(40 if frames == 1 else side, abs=1) and 40 <= side < 80
+    assert np.median(box_T4[:, 2]) == pytest.approx(40, rel=0.02)
+    low, high = box_T4[:, :2].min(0), (box_T4[:, :2] + box_T4[:, 2:]).max(0)
+    assert (low > -1).all() and (high < side + 1).all()
+    assert max(high - low) == pytest.approx(side, rel=0.03)
+    far = clip(11, frames=frames, size=40, fps=8)
+    np.testing.assert_array_equal(far.intensity_TA, made.intensity_TA)
