@@ -44,9 +44,17 @@ QUICK = (  # the others compile for more than ten seconds
     "mmi_alexnet_finetune",
     "mmi_one_vs_all",
 )
-# Their networks, heads and losses are among those of mobilenet3d_synthface, bp4d_scc and
-# caers_emotiram_me_graphau: in `make test-long`.
-ALIKE = ("ebplus_mobilenet3d", "disfa_scc", "caers_emotiram_scc")
+# Their networks, heads and losses are tested by themselves in tests/models and tests/train, or are
+# among those of bp4d_me_graphau, bp4d_scc and mmi_flow_stream: whole in `make test-long` alone.
+ALIKE = (
+    "ebplus_mobilenet3d",
+    "disfa_scc",
+    "disfa_me_graphau",
+    "caers_emotiram_scc",
+    "mobilenet3d_synthface",
+    "mmi_two_stream",
+    "open_graphau_hybrid",
+)
 MARKS = {
     **dict.fromkeys(set(SMOKES) - set(QUICK), pytest.mark.slow),
     **dict.fromkeys(ALIKE, pytest.mark.long),
