@@ -108,7 +108,6 @@ def person(head: heads.Head, seed: int, number: int, size: int) -> tuple[np.ndar
         saturation=1.0,
         blur=0.3,
         noise=0.0,
-        small=1.0,
         jpeg=0,
     )
     return weights, render.prepare(head, heads.identity(head, weights), look, view, size=size)

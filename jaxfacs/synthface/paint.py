@@ -26,6 +26,8 @@ from jaxfacs.synthface.canvas import (
     Canvas,
 )
 from jaxfacs.synthface.heads import Head
+from jaxfacs.synthface.look import HAEMOGLOBIN as _HAEMOGLOBIN
+from jaxfacs.synthface.look import MELANIN as _MELANIN
 from jaxfacs.synthface.look import Look, skin_rgb
 
 ATLAS_ONE = 2048
@@ -68,13 +70,19 @@ def _cloud(rng: np.random.Generator, points_V3: np.ndarray) -> np.ndarray:
 def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     masks, at = head.masks, head.vertices_V3 / sheet.unit
     corners = at[head.landmarks_68]
-    melanin = look.melanin * (1 + 0.05 * noise_V2[:, 0] * look.blotches)
-    blood = look.haemoglobin * (1 + 0.16 * look.blotches * noise_V2[:, 1])
+    uneven = 0.04 * look.blotches + 0.07 * look.patches
+    melanin = look.melanin * (1 + uneven * noise_V2[:, 0])
+    blood = look.haemoglobin * (1 + (0.14 * look.blotches + 0.2 * look.patches) * noise_V2[:, 1])
     nose = np.exp(-(np.linalg.norm(at - corners[30], axis=1) ** 2) / 2 / 0.9**2)
     ear = np.clip((np.abs(at[:, 0]) - np.abs(corners[[0, 16], 0]).mean()) / 0.8, 0, 1)
     blood = blood + look.haemoglobin * (0.6 * masks["cheek"] + 0.6 * nose + 0.5 * ear)
     melanin = melanin * (1 + 0.14 * masks["lid"] - 0.1 * masks["cheek"])
     blood = blood + 0.08 * masks["lid"]
+    for first in (36, 42):  # the skin below the eyes is thin, and what lies under it is dark
+        below = corners[[first + 4, first + 5]].mean(axis=0) - [0, 0.75, 0]
+        off = (at - below) * [0.75, 1.6, 0.5]
+        ring = look.rings * np.exp(-(off**2).sum(axis=1))
+        melanin, blood = melanin + 0.35 * ring, blood + 0.3 * ring
     lip = masks["lip"]
     # Lips: thin skin with little melanin over much blood.
     lip_melanin = 0.25 + 0.72 * look.melanin
@@ -92,12 +100,12 @@ def _vertices(head: Head, sheet: Canvas, look: Look, noise_V2: np.ndarray):
     albedo += shadow * (np.array(look.shadow_rgb) * 1.2 - albedo) * 0.8
     gloss = 0.7 + 0.5 * nose + 0.25 * np.exp(-(at[:, 0] ** 2) / 8) * (at[:, 1] > corners[27, 1])
     gloss = look.oil * gloss * (1 - 0.5 * masks["neck"])
-    gloss = gloss * (1 - lip) + lip * (1.4 + 1.6 * look.lip_paint)
+    gloss = gloss * (1 - lip) + lip * look.wet * (1.3 + 1.3 * look.lip_paint)
     part = sheet.part_V
     for kind, rgb, shine in (
-        (SCLERA, (1.0, 1.0, 1.0), 1.0),
-        (IRIS, (1.0, 1.0, 1.0), 1.0),
-        (TEETH, look.teeth_rgb, 1.6),
+        (SCLERA, (1.0, 1.0, 1.0), look.catch_light),
+        (IRIS, (1.0, 1.0, 1.0), look.catch_light),
+        (TEETH, look.teeth_rgb, 1.3 * look.wet),
         (MOUTH, (0.36, 0.10, 0.09), 1.2),
         (LASHES, tuple(0.5 * c for c in look.brow_rgb), 0.0),
         (HAIR, look.hair_rgb, 0.5),
@@ -113,21 +121,30 @@ def _above_eyes(head: Head, sheet: Canvas) -> np.ndarray:
 
 
 def _skin_detail(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndarray:
-    """Pores, fine mottling and freckles as factors on the skin's colour."""
+    """Pores, fine mottling, freckles, moles and pimples as factors on the skin's colour."""
     shape = (SKIN_ROWS, WIDTH)
     fine = rng.standard_normal(shape, np.float32)
     coarse = rng.standard_normal((SKIN_ROWS // 4, WIDTH // 4), np.float32)
     middle = cv2.resize(coarse, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_CUBIC)
     melanin = 0.035 * look.pores * fine + 0.03 * look.blotches * middle
-    spots = np.zeros(shape, np.float32)
+    brown, red = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     face = sheet.landmarks_68x2
-    for _ in range(int(260 * look.freckles) + rng.integers(0, 12)):
+    for _ in range(int(260 * look.freckles)):
         x = rng.normal(face[30, 0], 3.4 * sheet.texel)
         y = rng.normal(face[29, 1], 2.6 * sheet.texel)
         radius = rng.uniform(0.04, 0.13) * sheet.texel
-        _spot(spots, x, y, radius, rng.uniform(0.1, 0.45))
-    spots = cv2.GaussianBlur(spots, (0, 0), 0.8)
-    return skin_rgb(melanin + spots, 0.025 * middle + 0.5 * spots) / skin_rgb(0.0, 0.0)
+        _spot(brown, x, y, radius, rng.uniform(0.1, 0.45))
+    for _ in range(int(26 * look.spots)):
+        x = rng.normal(face[30, 0], 4.5 * sheet.texel)
+        y = rng.normal(face[30, 1], 4.0 * sheet.texel)
+        mole = rng.random() < 0.35
+        radius = rng.uniform(0.06, 0.22) * sheet.texel
+        _spot(brown if mole else red, x, y, radius, rng.uniform(0.2, 1.4 if mole else 0.6))
+    brown, red = cv2.GaussianBlur(brown, (0, 0), 0.8), cv2.GaussianBlur(red, (0, 0), 1.6)
+    melanin += brown + 0.3 * red
+    blood = 0.025 * middle + 0.5 * brown + red
+    dark = [_MELANIN[k] * melanin + _HAEMOGLOBIN[k] * blood for k in range(3)]
+    return cv2.exp(-cv2.merge(dark))
 
 
 def _spot(image: np.ndarray, x: float, y: float, radius: float, value: float) -> None:
@@ -150,8 +167,27 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
         width = 0.10 + 0.14 * look.liner
         _line(line, upper, int(255 * min(1, 0.45 * look.lash + 0.5 * look.liner)), width, sheet)
         _line(line, lower, int(90 * look.lash + 90 * look.liner), 0.07, sheet)
-    cover = cv2.GaussianBlur(line, (0, 0), 1.0).astype(np.float32) / 255
-    _blend(skin_HW3, cover, np.array([0.02, 0.016, 0.014], np.float32) / base)
+    _soften(skin_HW3, line, np.array([0.02, 0.016, 0.014], np.float32) / base, 1.0)
+    folds = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    for first in (36, 42):  # of the upper lid; a single lid has none
+        lid = sheet.landmarks_68x2[first : first + 4] - (0, 0.42 * sheet.texel)
+        lid[[0, 3], 1] += 0.2 * sheet.texel
+        _line(folds, lid, int(150 * look.lid_crease), 0.07, sheet)
+    _soften(skin_HW3, folds, np.array([0.42, 0.3, 0.27], np.float32), 1.0)
+    meet = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
+    for row in ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)):
+        _line(meet, sheet.landmarks_68x2[list(row)], int(170 * look.lip_line), 0.1, sheet)
+    _soften(skin_HW3, meet, np.array([0.3, 0.16, 0.16], np.float32), 0.8)
+
+
+def _soften(skin_HW3, line_HW, rgb: np.ndarray, sigma: float) -> None:
+    """Blends a drawn line, blurred, over the skin in place; looks only where it is."""
+    x, y, w, h = cv2.boundingRect(line_HW)
+    if not w:
+        return
+    part = (slice(max(y - 4, 0), y + h + 4), slice(max(x - 4, 0), x + w + 4))
+    cover = cv2.GaussianBlur(line_HW[part], (0, 0), sigma).astype(np.float32) / 255
+    skin_HW3[part] += cover[..., None] * (rgb - skin_HW3[part])
 
 
 def _blend(image_HW3: np.ndarray, cover_HW: np.ndarray, rgb: np.ndarray) -> None:
@@ -168,15 +204,25 @@ def _line(image, points, value, width_cm, sheet) -> None:
 def scalp(sheet: Canvas, look: Look) -> np.ndarray:
     """How much hair covers each texel of the scalp, ragged along the hairline."""
     mask = sheet.masks["hair"]
-    if look.hair in ("bald", "cap"):
+    if look.hair == "bald":
         return mask * 0.04
     rng = np.random.default_rng((look.seed, 5))
     ragged = rng.standard_normal((SKIN_ROWS // 6, WIDTH // 2)).astype(np.float32)
     ragged = cv2.resize(ragged, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_LINEAR)
     height = cv2.GaussianBlur(mask, (0, 0), 0.35 * sheet.texel)
-    shift = look.hairline * 0.12
-    cover = np.clip((height - 0.45 - shift + 0.12 * ragged) / 0.3, 0, 1)
+    height = _raised(height, sheet, look.hairline, 2.2 * (look.hair == "receding"))
+    cover = np.clip((height - 0.45 + 0.12 * ragged) / 0.3, 0, 1)
     return cover * (0.62 if look.hair == "shaved" else 0.97)
+
+
+def _raised(mask_HW: np.ndarray, sheet: Canvas, hairline: float, temples: float) -> np.ndarray:
+    """Moves the front of the hairline up by `hairline` cm, and at the temples by more."""
+    off = (np.arange(WIDTH, dtype=np.float32) - sheet.landmarks_68x2[27, 0]) * (360 / WIDTH)
+    front = np.clip((75 - np.abs(off)) / 25, 0, 1)
+    rise = hairline * front + temples * np.exp(-(((np.abs(off) - 34) / 13) ** 2))
+    v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
+    v += rise * np.float32(sheet.texel)
+    return cv2.remap(mask_HW, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _brows(rng, sheet: Canvas, look: Look) -> np.ndarray:
@@ -195,21 +241,28 @@ def _brows(rng, sheet: Canvas, look: Look) -> np.ndarray:
         )
         outline = np.r_[np.c_[u, v - half], np.c_[u, v + half][::-1]]
         cv2.fillPoly(ground, [np.round(outline * 8).astype(np.int32)], 255, 16, 3)
-        for _ in range(int(170 + 230 * look.brow_density)):
-            k = rng.integers(60)
-            x = u[k] + rng.normal(0, 0.08) * texel
-            y = v[k] + rng.uniform(-1, 1) * half[k]
-            rise = np.interp(t[k], [0, 1, 4], [1.3, 0.5, -0.35]) + rng.normal(0, 0.2)
-            # Hairs of the lower edge rise, those of the upper edge lie down.
-            rise += 0.5 * (y - v[k]) / half[k]
-            length = rng.uniform(0.3, 0.62) * texel / np.hypot(1, rise)
-            tip = (x + outward * length, y - rise * length)
-            _line(hairs, np.array([(x, y), tip]), int(rng.integers(90, 230)), 0.02, sheet)
-    soft = cv2.GaussianBlur(ground, (0, 0), 0.12 * texel).astype(np.float32) / 255
-    near = cv2.GaussianBlur(ground, (0, 0), 0.2 * texel).astype(np.float32) / 255
-    strokes = hairs.astype(np.float32) / 255
-    density = 0.3 + 0.45 * look.brow_density
-    return np.clip(density * soft + 0.75 * strokes * np.minimum(1, 2.2 * near), 0, 0.95)
+        count = int(110 + 160 * look.brow_density)
+        k = rng.integers(60, size=count)
+        x = u[k] + rng.normal(0, 0.08, count) * texel
+        y = v[k] + rng.uniform(-1, 1, count) * half[k]
+        rise = np.interp(t[k], [0, 1, 4], [1.3, 0.5, -0.35]) + rng.normal(0, 0.2, count)
+        # Hairs of the lower edge rise, those of the upper edge lie down.
+        rise += 0.5 * (y - v[k]) / half[k]
+        length = rng.uniform(0.3, 0.62, count) * texel / np.hypot(1, rise)
+        ends = np.stack([np.c_[x, y], np.c_[x + outward * length, y - rise * length]], axis=1)
+        ends = np.round(ends * 8).astype(np.int32)
+        for grey, some in zip((100, 135, 170, 200, 228), np.array_split(ends, 5), strict=True):
+            cv2.polylines(hairs, list(some), False, grey, 1, 16, 3)
+    x, y, w, h = cv2.boundingRect(cv2.bitwise_or(ground, hairs))
+    pad = int(texel)
+    part = (slice(max(y - pad, 0), y + h + pad), slice(max(x - pad, 0), x + w + pad))
+    soft = cv2.GaussianBlur(ground[part], (0, 0), 0.12 * texel).astype(np.float32) / 255
+    near = cv2.GaussianBlur(ground[part], (0, 0), 0.2 * texel).astype(np.float32) / 255
+    strokes = hairs[part].astype(np.float32) / 255
+    density = 0.22 + 0.5 * look.brow_density
+    cover = np.zeros((SKIN_ROWS, WIDTH), np.float32)
+    cover[part] = np.clip(density * soft + 0.75 * strokes * np.minimum(1, 2.2 * near), 0, 0.95)
+    return cover
 
 
 def _beard_ground(sheet: Canvas) -> np.ndarray:
@@ -243,10 +296,14 @@ def _beard(rng, sheet: Canvas, look: Look) -> np.ndarray:
         across, down = (u - middle[0]) / texel, (v - middle[1]) / texel - 0.1
         droop = down - 0.06 * across**2
         mask = mask * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
+    if look.beard == "goatee":
+        u = np.arange(WIDTH, dtype=np.float32)
+        across = np.abs(u - marks[57, 0]) / texel
+        mask = mask * np.clip((3.3 - across) / 0.5, 0, 1)
     grain = rng.standard_normal((SKIN_ROWS, WIDTH), np.float32)
     coarse = rng.standard_normal((SKIN_ROWS // 8, WIDTH // 8), np.float32)
     ragged = 0.07 * cv2.resize(coarse, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_CUBIC)
-    if look.beard in ("full", "moustache"):
+    if look.beard in ("full", "moustache", "goatee"):
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7, sigmaY=2.5) * 3.2
         cover = np.clip((mask - 0.42 + 1.6 * ragged) / 0.5, 0, 1)
         return cover * np.clip(0.74 + 0.16 * grain, 0, 0.97) * (0.6 + 0.4 * look.beard_amount)

@@ -1,13 +1,39 @@
 """Where a face is seen: camera, lights, background, and what the camera does to the picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
+from jaxfacs.synthface import backgrounds
+from jaxfacs.synthface import camera as cameras
+from jaxfacs.synthface.camera import Camera
+from jaxfacs.synthface.things import Thing, sample_things
 from jaxfacs.synthface.variation import EVERYTHING, Variation
 
-BACKGROUNDS = ("plain", "gradient", "room", "bokeh", "foliage", "stripes")
+BACKGROUNDS = ("plain", "gradient", *backgrounds.PLACES)
+_BACKGROUND_SHARE = np.array(
+    [0.13, 0.10, *[0.77 / len(backgrounds.PLACES)] * len(backgrounds.PLACES)]
+)
+
+# How people are lit, and how often. See `_lit`.
+LIGHTINGS = (
+    "soft",
+    "side",
+    "window",
+    "top",
+    "under",
+    "back",
+    "sun",
+    "flash",
+    "low key",
+    "overcast",
+)
+_LIGHTING_SHARE = np.array([0.24, 0.11, 0.13, 0.09, 0.03, 0.07, 0.1, 0.09, 0.05, 0.09])
+
+# Shadows that things outside the picture throw into it.
+PATTERNS = ("", "blinds", "leaves", "edge", "window")
+_PATTERN_SHARE = np.array([0.84, 0.04, 0.04, 0.05, 0.03])
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +62,16 @@ class Scene:
       centre_2: where the middle of the face is, in picture sizes from its middle.
       lights: the first is the key light, the one that casts a shadow.
       sky_rgb, ground_rgb: ambient light from above and from below, linear.
+      ambient_shadow: 0..1, how far folds and hollows of the skin darken.
+      pattern: one of PATTERNS; pattern_depth: how much light it takes away, 0..1.
       background: one of BACKGROUNDS; background_rgb: two colours of it, display values 0..1.
       exposure: factor on all light; gamma: of the display curve (2.2 is plain);
       saturation: 1 is plain, 0 is a grey picture.
       blur: σ of the lens in pixels of a 192-pixel picture.
       noise: σ of the sensor in display values 0..1; grain: σ of its blur, pixels.
-      small: the picture is shrunk to this share of its size and back (1: not).
       jpeg: quality of one JPEG round trip, 0: none.
+      camera: all else that it does.
+      things: what is held or comes before the face.
     """
 
     seed: int
@@ -60,86 +89,161 @@ class Scene:
     blur: float
     noise: float
     grain: float
-    small: float
     jpeg: int
+    ambient_shadow: float = 1.0
+    pattern: str = ""
+    pattern_depth: float = 0.0
+    camera: Camera = cameras.PLAIN
+    things: tuple[Thing, ...] = field(default=())
 
 
 def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) -> Scene:
-    """Draws a scene. Light is normalised so that no face is lost in the dark or burnt out."""
-    warm = float(np.clip(rng.normal(0.02, 0.09), -0.15, 0.25))
-    white = np.array([1 + warm, 1.0, 1 - warm])
-    key = _light(rng, azimuth=rng.normal(0, 38), elevation=rng.uniform(0, 55), white=white)
-    fill_side = -np.sign(key[0][0]) or 1.0
-    fill = _light(
-        rng,
-        azimuth=fill_side * rng.uniform(10, 70),
-        elevation=rng.uniform(-15, 40),
-        white=white * rng.uniform(0.9, 1.1, 3),
-    )
-    rim = _light(
-        rng,
-        azimuth=rng.choice([-1, 1]) * rng.uniform(100, 140),
-        elevation=rng.uniform(0, 40),
-        white=rng.uniform(0.6, 1.2, 3),
-    )
-    share = np.array([1.0, rng.uniform(0.05, 0.55), rng.uniform(0, 0.5) * (rng.random() < 0.4)])
-    ambient = rng.uniform(0.22, 0.6)
-    level = rng.uniform(0.85, 1.15)
-    share *= level * (1.15 - 0.75 * ambient) / share[:2].sum() * 1.35
-    hard = rng.random()
-    lights = tuple(
-        Light(
-            towards_3=towards,
-            rgb=_three(rgb * s),
-            shadow=float(0.25 + 0.6 * hard) if i == 0 else 0.0,
-        )
-        for i, ((towards, rgb), s) in enumerate(zip((key, fill, rim), share, strict=True))
-        if s > 0
-    )
-    sky = white * rng.uniform(0.85, 1.15, 3) * ambient * level
-    ground = sky * rng.uniform(0.35, 0.8) * np.array([1.06, 1.0, 0.92])
-    hues = rng.uniform(0, 1, (2, 3))
-    tones = rng.uniform(0.08, 0.95, (2, 1))
-    colours = tones * (0.45 + 0.55 * hues)
-    return Scene(
-        seed=int(rng.integers(1 << 31)),
-        distance=float(np.exp(rng.uniform(np.log(45), np.log(160)))),
-        fill=float(rng.uniform(0.5, 0.72)),
-        centre_2=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.025))),
+    """Draws a scene. Each part has a stream of its own, so that none moves the others."""
+    place, light, lens, held = rng.spawn(4)
+    lighting = str(light.choice(LIGHTINGS, p=_LIGHTING_SHARE))
+    lights, sky, ground = _lit(light, lighting)
+    pattern = str(light.choice(PATTERNS, p=_PATTERN_SHARE))
+    pattern_depth = float(light.uniform(0.25, 0.75))
+    hues = place.uniform(0, 1, (2, 3))
+    tones = place.uniform(0.05, 0.95, (2, 1))
+    # Walls and clothes are pale or greyish far more often than they are bright.
+    colours = tones * (1 - place.beta(1.2, 2.0, (2, 1)) * (1 - hues))
+    if lighting == "back":
+        colours[0] = 0.6 + 0.4 * colours[0]
+    elif lighting in ("low key", "flash"):
+        colours *= 0.35
+    background = str(place.choice(BACKGROUNDS, p=_BACKGROUND_SHARE / _BACKGROUND_SHARE.sum()))
+    view = Scene(
+        seed=int(place.integers(1 << 31)),
+        distance=float(np.exp(lens.uniform(np.log(32), np.log(190)))),
+        fill=float(lens.uniform(0.48, 0.76)),
+        centre_2=(float(lens.normal(0, 0.035)), float(lens.normal(0, 0.035))),
         lights=lights,
-        sky_rgb=_three(sky),
-        ground_rgb=_three(ground),
-        background=str(rng.choice(BACKGROUNDS)),
+        sky_rgb=sky,
+        ground_rgb=ground,
+        background=background,
         background_rgb=(_three(colours[0]), _three(colours[1])),
-        exposure=float(np.exp(rng.normal(0, 0.12))),
-        gamma=float(rng.uniform(1.95, 2.45)),
-        saturation=0.0 if rng.random() < 0.06 else float(rng.uniform(0.8, 1.2)),
-        blur=float(rng.uniform(0.25, 0.8)),
-        noise=float(rng.uniform(0.002, 0.015)),
-        grain=float(rng.uniform(0.0, 0.8)),
-        small=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.08 else 1.0,
-        jpeg=int(rng.integers(45, 96)) if rng.random() < 0.5 else 0,
+        exposure=float(np.exp(lens.normal(0, 0.28))),
+        gamma=float(lens.uniform(1.9, 2.5)),
+        saturation=0.0 if lens.random() < 0.1 else float(np.clip(lens.normal(1, 0.25), 0.2, 1.7)),
+        blur=float(np.exp(lens.uniform(np.log(0.25), np.log(1.5)))),
+        noise=float(np.exp(lens.uniform(np.log(0.0015), np.log(0.025)))),
+        grain=float(lens.uniform(0.0, 1.0)),
+        # Low qualities are those of films: eight in a hundred are hardly to be looked at.
+        jpeg=int(100 - 85 * lens.beta(1.3, 2.2)) if lens.random() < 0.75 else 0,
+        pattern=pattern,
+        pattern_depth=pattern_depth if pattern else 0.0,
+        camera=cameras.sample_camera(lens),
+        things=sample_things(held),
     )
+    # A face that fills the picture, down to a chin or a forehead that is cut off.
+    close, fill = lens.random() < 0.10, float(lens.uniform(0.76, 1.0))
+    centre = (float(lens.normal(0, 0.05)), float(lens.normal(0, 0.06)))
+    if close:
+        view = replace(view, fill=fill, centre_2=centre)
+    return _plainer(view, variation)
+
+
+def _plainer(view: Scene, variation: Variation) -> Scene:
+    """Leaves out the kinds of variety that are switched off."""
+    if not variation.camera:
+        view = replace(
+            view, distance=90.0, fill=0.62, centre_2=(0.0, 0.0), exposure=1.0, gamma=2.2,
+            saturation=1.0, blur=0.3, noise=0.0, grain=0.0, jpeg=0, camera=cameras.PLAIN,
+        )  # fmt: skip
+    if not variation.shadow:
+        lights = tuple(replace(light, shadow=0.0) for light in view.lights)
+        view = replace(view, lights=lights, ambient_shadow=0.0, pattern="", pattern_depth=0.0)
+    if not variation.background:
+        view = replace(view, background="plain")
+    if not variation.occlusion:
+        view = replace(view, things=())
+    return view
+
+
+def _lit(rng: np.random.Generator, kind: str):
+    """(lights, sky, ground) of one of LIGHTINGS, at the level that a camera would expose for.
+
+    The same draws are made for every kind; the kind says what they mean.
+    """
+    side, a, b, c = float(rng.choice([-1, 1])), *rng.uniform(0, 1, 3).tolist()
+    warm = float(np.clip(rng.normal(0.02, 0.1), -0.2, 0.3))
+    white = np.array([1 + warm, 1.0, 1 - warm])
+    # azimuth, elevation of the key (degrees); its shadow; fill, rim and ambient as shares of it.
+    az, el, hard, fill, rim, ambient = {
+        "soft": (side * 45 * a, 5 + 45 * b, 0.15 + 0.4 * c, 0.3 + 0.4 * a, 0.0, 0.5 + 0.5 * b),
+        "side": (side * (55 + 40 * a), 35 * b, 0.5 + 0.45 * c, 0.15 * a, 0.2 * b, 0.1 + 0.3 * c),
+        "window": (side * (40 + 45 * a), 30 * b, 0.15 + 0.3 * c, 0.1, 0.0, 0.25 + 0.4 * c),
+        "top": (side * 40 * a, 55 + 28 * b, 0.4 + 0.5 * c, 0.2 * a, 0.1, 0.3 + 0.4 * b),
+        "under": (side * 40 * a, -15 - 40 * b, 0.3 + 0.5 * c, 0.2, 0.0, 0.15 + 0.4 * b),
+        "back": (side * (115 + 50 * a), 15 + 30 * b, 0.6, 0.35 + 0.4 * c, 0.0, 0.4 + 0.4 * b),
+        "sun": (side * 75 * a, 25 + 45 * b, 0.75 + 0.25 * c, 0.0, 0.0, 0.2 + 0.35 * b),
+        "flash": (8 * side * a, 8 * b, 0.1, 0.0, 0.0, 0.05 + 0.2 * c),
+        "low key": (side * (30 + 60 * a), 40 * b, 0.5 + 0.5 * c, 0.0, 0.3 * a, 0.04 + 0.1 * b),
+        "overcast": (side * 60 * a, 30 + 50 * b, 0.1, 0.0, 0.0, 1.0 + 1.2 * c),
+    }[kind]
+    towards, colour = _light(rng, azimuth=az, elevation=el, white=white)
+    other = white * np.exp(rng.normal(0, 0.15, 3))  # a second lamp, or a window behind
+    aside = -np.sign(towards[0]) * rng.uniform(10, 70)
+    fill_at, fill_rgb = _light(rng, azimuth=aside, elevation=rng.uniform(-15, 40), white=other)
+    beyond = rng.choice([-1, 1]) * rng.uniform(100, 150)
+    rim_at, rim_rgb = _light(
+        rng, azimuth=beyond, elevation=rng.uniform(0, 40), white=np.exp(rng.normal(0, 0.3, 3))
+    )
+    drawn = rng.random() < 0.15, rng.uniform(0.1, 0.6)
+    rim = rim + drawn[1] * drawn[0]
+    sky = white * np.exp(rng.normal(0, 0.12, 3)) * ambient
+    if kind in ("sun", "overcast"):
+        sky *= np.array([0.88, 0.98, 1.14])
+    ground = sky * rng.uniform(0.25, 0.85) * np.array([1.06, 1.0, 0.92])
+    # What cheeks, forehead and nose get of it on average decides how far all is turned up.
+    normals = np.array([[0, 0, 1], [0.6, 0, 0.8], [-0.6, 0, 0.8], [0, 0.5, 0.87], [0, -0.4, 0.92]])
+    key, second = (np.clip(normals @ np.array(d), 0, 1) for d in (towards, fill_at))
+    got = (key + fill * second + ambient * 0.7).mean() * 0.6 + (key + fill * second).max() * 0.25
+    level = np.exp(rng.normal(0, 0.12)) * 0.95 / max(got, 0.3)
+    lamps = [
+        (towards, colour, 1.0, hard),
+        (fill_at, fill_rgb, fill, 0.0),
+        (rim_at, rim_rgb, rim, 0.0),
+    ]
+    lights = tuple(
+        Light(towards_3=at, rgb=_three(rgb * share * level), shadow=float(shadow))
+        for at, rgb, share, shadow in lamps
+        if share > 0.02
+    )
+    return lights, _three(sky * level), _three(ground * level)
 
 
 def background(scene: Scene, size: int) -> np.ndarray:
-    """The blurred picture behind the head: uint8 size×size×3 RGB."""
+    """The picture behind the head: uint8 size×size×3 RGB."""
     rng = np.random.default_rng((scene.seed, 1))
     first, second = (np.array(c, np.float32) for c in scene.background_rgb)
-    small = 64  # everything here is out of focus
-    y, x = np.mgrid[0:small, 0:small].astype(np.float32) / (small - 1)
-    if scene.background == "plain":
-        image = np.broadcast_to(first, (small, small, 3)) * (1.05 - 0.2 * y[..., None])
-    elif scene.background == "gradient":
+    if scene.background in backgrounds.PLACES:
+        image = backgrounds.place(rng, scene.background, first, second)
+    else:
+        side = 64
+        y, x = np.mgrid[0:side, 0:side].astype(np.float32) / (side - 1)
         angle = rng.uniform(0, 2 * np.pi)
         t = 0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
-        image = first + (second - first) * np.clip(t, 0, 1)[..., None]
-    else:
-        image = np.broadcast_to(first, (small, small, 3)).copy()
-        _SUBJECTS[scene.background](rng, image, first, second)
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 3.0))
+        if scene.background == "plain":
+            image = np.broadcast_to(first, (side, side, 3)) * (1.05 - 0.2 * y[..., None])
+        else:
+            image = first + (second - first) * np.clip(t, 0, 1)[..., None]
     image = cv2.resize(np.ascontiguousarray(image, np.float32), (size, size))
-    return (np.clip(image * scene.exposure, 0, 1) * 255).astype(np.uint8)
+    return (np.clip(image * min(scene.exposure, 1.6), 0, 1) * 255).astype(np.uint8)
+
+
+def light_map(scene: Scene, size: int) -> np.ndarray | None:
+    """Factor on the display values from patterns of shade and the lens: size×size, or None."""
+    total = None
+    if scene.pattern_depth:
+        rng = np.random.default_rng((scene.seed, 3))
+        through = 1 - scene.pattern_depth * (1 - _PATTERN_OF[scene.pattern](rng, size))
+        total = through ** np.float32(1 / 2.2)
+    if scene.camera.vignette:
+        corners = cameras.vignette(scene.camera, size)
+        total = corners if total is None else total * corners
+    return total
 
 
 def expose(linear_N3: np.ndarray, scene: Scene) -> np.ndarray:
@@ -147,6 +251,8 @@ def expose(linear_N3: np.ndarray, scene: Scene) -> np.ndarray:
     steps = np.linspace(0, 2.5, 4096)
     bright = steps * scene.exposure
     curve = np.where(bright < 0.6, bright, 0.6 + 0.4 * np.tanh((bright - 0.6) / 0.55) / 1.0)
+    # A dim exposure still shows the brightest light there can be as white.
+    curve = np.maximum(curve, np.clip((steps - 2.2) / 0.3, 0, 1))
     table = (np.clip(curve, 0, 1) ** (1 / scene.gamma) * 255 + 0.5).astype(np.uint8)
     index = np.clip(linear_N3 * (4095 / 2.5), 0, 4095).astype(np.uint16)
     return table[index]
@@ -154,30 +260,17 @@ def expose(linear_N3: np.ndarray, scene: Scene) -> np.ndarray:
 
 def photograph(image_HW3: np.ndarray, scene: Scene, frame: int) -> np.ndarray:
     """Lens, sensor and file: uint8 RGB in, uint8 RGB out. `frame` picks the noise."""
-    size = image_HW3.shape[0]
-    if scene.small < 1:
-        side = max(8, round(size * scene.small))
-        image_HW3 = cv2.resize(image_HW3, (side, side), interpolation=cv2.INTER_AREA)
-        image_HW3 = cv2.resize(image_HW3, (size, size), interpolation=cv2.INTER_LINEAR)
-    image_HW3 = cv2.GaussianBlur(image_HW3, (0, 0), scene.blur * size / 192)
-    if scene.saturation != 1:
-        image_HW3 = cv2.transform(image_HW3, _saturation(scene.saturation))
-    rng = np.random.default_rng((scene.seed, 2, frame))
-    noise = rng.standard_normal((size, size, 3 if scene.saturation else 1), np.float32)
-    if scene.grain > 0.3:
-        noise = cv2.GaussianBlur(noise, (0, 0), scene.grain) * (1 + scene.grain)
-    noise = noise.reshape(size, size, -1) * (scene.noise * 255)
-    image_HW3 = cv2.add(image_HW3, np.broadcast_to(noise, image_HW3.shape), dtype=cv2.CV_8U)
-    if scene.jpeg:
-        _, data = cv2.imencode(".jpg", image_HW3, [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg])
-        # OpenCV reads the channels as BGR; back and forth they keep their order.
-        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    return image_HW3
-
-
-def _saturation(amount: float) -> np.ndarray:
-    luma = np.array([0.299, 0.587, 0.114], np.float32)
-    return (amount * np.eye(3) + (1 - amount) * luma[None]).astype(np.float32)
+    return cameras.take(
+        image_HW3,
+        scene.camera,
+        face=scene.fill,
+        blur=scene.blur * image_HW3.shape[0] / 192,
+        saturation=scene.saturation,
+        noise=scene.noise,
+        grain=scene.grain,
+        jpeg=scene.jpeg,
+        rng=np.random.default_rng((scene.seed, 2, frame)),
+    )
 
 
 def _light(rng, *, azimuth: float, elevation: float, white: np.ndarray):
@@ -191,44 +284,43 @@ def _three(rgb) -> tuple[float, float, float]:
     return r, g, b
 
 
-def _room(rng, image, first, second) -> None:
-    """Rectangles: doors, shelves, windows, pictures."""
-    side = len(image)
-    for _ in range(rng.integers(4, 11)):
-        x, y = rng.integers(-10, side, 2)
-        w, h = rng.integers(6, 40, 2)
-        colour = (first + (second - first) * rng.uniform(0, 1)) * rng.uniform(0.5, 1.4)
-        cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), _three(colour), -1)
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.meshgrid(*[(np.arange(size, dtype=np.float32) + 0.5) / size] * 2)
+    return x, y
 
 
-def _bokeh(rng, image, first, second) -> None:
-    """Lights out of focus."""
-    side = len(image)
-    for _ in range(rng.integers(12, 40)):
-        layer = np.zeros_like(image)
-        x, y, r = rng.integers((0, 0, 2), (side, side, 8)).tolist()
-        colour = second * rng.uniform(0.2, 0.9) + rng.uniform(0, 0.2, 3)
-        cv2.circle(layer, (x, y), r, _three(colour), -1, cv2.LINE_AA)
-        image += layer * rng.uniform(0.2, 0.8)
+def _blinds(rng, size: int) -> np.ndarray:
+    x, y = _grid(size)
+    turn = rng.normal(0, 0.35)
+    phase = (y * np.cos(turn) + x * np.sin(turn)) * rng.uniform(5, 16) + rng.uniform(0, 1)
+    wave = 0.5 + 0.5 * np.sin(2 * np.pi * phase)
+    return np.clip((wave - rng.uniform(0.2, 0.6)) * rng.uniform(2, 8) + 0.5, 0, 1)
 
 
-def _foliage(rng, image, first, second) -> None:
-    """Noise of several sizes."""
-    side = len(image)
-    total = np.zeros((side, side), np.float32)
-    for octave, weight in ((4, 1.0), (8, 0.7), (16, 0.5), (32, 0.35)):
-        noise = rng.standard_normal((octave, octave)).astype(np.float32)
-        total += weight * cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
-    image += (second - first) * (1 / (1 + np.exp(-2 * total)))[..., None]
+def _dapples(rng, size: int) -> np.ndarray:
+    noise = rng.standard_normal((12, 12)).astype(np.float32)
+    cloud = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(cloud * rng.uniform(0.7, 2.2) + rng.uniform(0.1, 0.9), 0, 1)
 
 
-def _stripes(rng, image, first, second) -> None:
-    """Curtains, blinds, panelling."""
-    side = len(image)
-    phase = np.arange(side) * rng.uniform(0.2, 0.9) + rng.uniform(0, 6)
-    wave = (0.5 + 0.5 * np.sin(phase))[None, :, None]
-    stripes = (second - first) * wave * rng.uniform(0.3, 1.0)
-    image += stripes if rng.random() < 0.6 else stripes.transpose(1, 0, 2)
+def _edge(rng, size: int) -> np.ndarray:
+    """The edge of a wall or of somebody's shadow."""
+    x, y = _grid(size)
+    turn = rng.uniform(0, 2 * np.pi)
+    across = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) + rng.normal(0, 0.12)
+    across += 0.03 * np.sin(rng.uniform(5, 25) * (y * np.cos(turn) - x * np.sin(turn)))
+    return np.clip(0.5 + across / rng.uniform(0.01, 0.2), 0, 1)
 
 
-_SUBJECTS = {"room": _room, "bokeh": _bokeh, "foliage": _foliage, "stripes": _stripes}
+def _panes(rng, size: int) -> np.ndarray:
+    """Light that falls through a window: bright panes, dark bars."""
+    x, y = _grid(size)
+    turn, width = rng.normal(0, 0.3), rng.uniform(0.25, 0.5)
+    a = (x * np.cos(turn) + y * np.sin(turn) + rng.uniform(0, 1)) % width / width
+    b = (y * np.cos(turn) - x * np.sin(turn) + rng.uniform(0, 1)) % (width * 1.2) / (width * 1.2)
+    soft = rng.uniform(0.02, 0.08)
+    bar = np.minimum(np.minimum(a, 1 - a), np.minimum(b, 1 - b))
+    return np.clip((bar - rng.uniform(0.05, 0.12)) / soft, 0, 1)
+
+
+_PATTERN_OF = {"blinds": _blinds, "leaves": _dapples, "edge": _edge, "window": _panes}

@@ -4,7 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from jaxfacs.synthface.look import BEARDS, HAIR_STYLES, sample_look, skin_rgb
+from jaxfacs.synthface.look import (
+    BEARDS,
+    CLOTHES,
+    HAIR_STYLES,
+    HEADWEAR,
+    sample_look,
+    skin_rgb,
+)
+from jaxfacs.synthface.variation import KINDS, Variation
 
 
 def test_a_look_is_a_pure_function_of_its_seed():
@@ -29,8 +37,10 @@ def test_looks_cover_the_range_and_stay_in_it():
     looks = [sample_look(np.random.default_rng(s)) for s in range(400)]
     assert {look.hair for look in looks} == set(HAIR_STYLES)
     assert {look.beard for look in looks} == set(BEARDS)
+    assert {look.headwear for look in looks} == set(HEADWEAR)
+    assert {look.clothes for look in looks} == set(CLOTHES)
     share = np.mean([look.glasses is not None for look in looks])
-    assert 0.1 < share < 0.25
+    assert 0.15 < share < 0.33
     melanin = np.array([look.melanin for look in looks])
     assert melanin.min() < 0.3
     assert melanin.max() > 4.5
@@ -40,3 +50,23 @@ def test_looks_cover_the_range_and_stay_in_it():
         # Brows must show on the skin: AU 1, 2 and 4 are read from them.
         skin = skin_rgb(look.melanin, look.haemoglobin).mean()
         assert np.mean(look.brow_rgb) < 0.5 * skin
+
+
+def test_what_is_switched_off_leaves_the_other_traits():
+    belongs = {
+        "hair": {"hair", "hair_rgb", "hairline", "brow_rgb"},
+        "wear": {"beard", "headwear", "glasses", "dark_glasses", "glare", "earrings", "lip_rgb"}
+        | {"lip_paint", "shadow", "liner", "blush"},
+        "skin": {"freckles", "blotches", "pores", "spots", "rings", "patches", "age", "crease"},
+        "eyes": {"lash", "lid_crease", "catch_light", "iris_rgb", "pupil", "limbus", "sclera_rgb"},
+        "mouth": {"teeth_rgb", "wet", "mouth_shadow", "lip_line"},
+        "occlusion": {"loose"},
+    }
+    changed = {kind: set() for kind in KINDS}
+    for seed in range(40):
+        whole = dataclasses.asdict(sample_look(np.random.default_rng(seed)))
+        for kind in KINDS:
+            one = sample_look(np.random.default_rng(seed), Variation.without(kind))
+            changed[kind] |= {k for k, v in dataclasses.asdict(one).items() if v != whole[k]}
+    for kind in KINDS:
+        assert changed[kind] == belongs.get(kind, set()), kind

@@ -25,7 +25,7 @@ def plain(seed: int):
         sample_look(rng), glasses=None, hair="shaved", beard="none", melanin=0.8, age=0.5
     )
     view = dataclasses.replace(
-        sample_scene(rng), noise=0.0, jpeg=0, small=1.0, saturation=1.0, blur=0.3, distance=90.0
+        sample_scene(rng), noise=0.0, jpeg=0, saturation=1.0, blur=0.3, distance=90.0
     )
     return look, view
 
