@@ -25,6 +25,7 @@ from jaxfacs.infer.smoothing import LONGEST_S, smoother
 
 EMOTION_DECIMALS = 3
 AFFECT_DECIMALS = 3
+CONFIDENCE_DECIMALS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,8 @@ class Reading:
       aus: A labels.
       threshold_A: calibrated probability from which an AU is present.
       curves: from the network's probability to the calibrated one; empty: as it is.
-      has_intensity, has_affect: what the network answers besides occurrence.
+      has_intensity, has_affect, has_confidence: what the network answers besides occurrence.
+      least_confidence: what is below it is unsure; 0: nothing is.
       own_emotions: names of the network's own emotions; empty if it has none.
       mapper: gives emotions by AUs where the network has none of its own; None: there are none.
     """
@@ -45,6 +47,8 @@ class Reading:
     curves: Curves = ()
     has_intensity: bool = False
     has_affect: bool = False
+    has_confidence: bool = False
+    least_confidence: float = 0.0
     own_emotions: tuple[str, ...] = ()
     mapper: Mapper | None = None
 
@@ -64,6 +68,8 @@ class Reading:
             curves=calibration.curves(bundle.aus, bundle.calibration),
             has_intensity="intensity" in outputs,
             has_affect="valence_arousal" in outputs,
+            has_confidence="confidence" in outputs,
+            least_confidence=bundle.confidence_threshold or 0.0,
             own_emotions=own,
             mapper=None if mapper is None else from_json(mapper),
         )
@@ -103,6 +109,8 @@ class Reading:
             columns.append(np.atleast_2d(outputs["intensity"][row]))
         if self.has_affect:
             columns.append(np.atleast_2d(outputs["valence_arousal"][row]))
+        if self.has_confidence:
+            columns.append(np.atleast_2d(outputs["confidence"][row]))
         if self.own_emotions:
             emotion_E = outputs["emotion"][row]
             columns.append(np.broadcast_to(emotion_E, (len(probability_KA), emotion_E.size)))
@@ -128,22 +136,29 @@ class Reading:
         intensity = values_NV[:, num_aus : 2 * num_aus] if self.has_intensity else None
         probability, present, graded = answer(values_NV[:, :num_aus], self.threshold_A, intensity)
         affect_N2 = None
+        first = num_aus * (2 if self.has_intensity else 1)
         if self.has_affect:
-            first = num_aus * (2 if self.has_intensity else 1)
             raw = values_NV[:, first : first + 2].astype(np.float64)
             affect_N2 = np.round(np.clip(raw, -1, 1), AFFECT_DECIMALS)
+            first += 2
+        confidence_N = np.array([raw.face.confidence for raw in seen], np.float64)
+        if self.has_confidence:  # a face is as sure as its weakest part: found, and answered
+            own_N = np.clip(values_NV[:, first].astype(np.float64), 0, 1)
+            confidence_N = np.minimum(confidence_N, own_N)
+        unsure_N = np.round(confidence_N, CONFIDENCE_DECIMALS) < self.least_confidence
         emotion = self._emotions(values_NV, probability, graded)
         emotion = np.round(np.asarray(emotion, np.float64), EMOTION_DECIMALS)
         return [
             FaceResult(
                 face_id=raw.face_id,
-                confidence=raw.face.confidence,
+                confidence=float(confidence_N[n]),
                 box_4=raw.face.box_4,
                 probability_A=probability[n],
                 intensity_A=graded[n],
                 present_A=present[n],
                 emotion_E=emotion[n],
                 valence_arousal_2=None if affect_N2 is None else affect_N2[n],
+                unsure=bool(unsure_N[n]),
             )
             for n, raw in enumerate(seen)
         ]

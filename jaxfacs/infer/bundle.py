@@ -4,11 +4,14 @@
       manifest.json     what the network reads and answers, and its origin; carries its own sha256
       network.stablehlo the function, exported by jax.export for any batch and, mostly, any time
       weights.npz       its parameters by name, no pickled objects
+      statistics.stablehlo  where it can be adapted: (weights, frames) -> the batch statistics of
+                        its layers over these frames, by the weights' names
 
 The exported function maps (weights, frames_BTHWC uint8 RGB) to a dict with `probability` (B, A) or
 (B, T, A) and, where the network has them, `intensity` (0 to 5, same shape), `valence_arousal`
-(B, 2) or (B, T, 2) in [−1, 1], and `emotion` (probabilities, B×E); here T is the number of answers,
-and A may be 0. Normalisation and sigmoid are inside, and whatever makes numbers of stored integers.
+(B, 2) or (B, T, 2) in [−1, 1], `confidence` (B, 1) or (B, T, 1) in [0, 1], how far its answers
+are to be believed, and `emotion` (probabilities, B×E); here T is the number of answers, and A may
+be 0. Normalisation and sigmoid are inside, and whatever makes numbers of stored integers.
 
 Every member's sha256 is compared before anything in it is used. Reading a bundle runs no code of
 its author but the exported array program, which can touch nothing but its inputs.
@@ -33,8 +36,9 @@ FORMAT = 2
 READABLE = (1, 2)
 ANY = "any"  # of `time`: clips of every length
 MANIFEST, NETWORK, WEIGHTS = "manifest.json", "network.stablehlo", "weights.npz"
+STATISTICS = "statistics.stablehlo"  # not in every bundle
 # Sizes beyond these are no network of ours: they would only fill the memory.
-_MAX_BYTES = {MANIFEST: 16 << 20, NETWORK: 512 << 20, WEIGHTS: 8 << 30}
+_MAX_BYTES = {MANIFEST: 16 << 20, NETWORK: 512 << 20, WEIGHTS: 8 << 30, STATISTICS: 512 << 20}
 _BFLOAT16 = (
     ":bfloat16"  # end of a stored name: NumPy's files know no bfloat16, so its bits are kept
 )
@@ -91,6 +95,8 @@ class Bundle:
       time: `ANY`, or the only number of frames of a clip that the program takes.
       precision: of weights and computation: "float32", "bfloat16", or "int8" (weights alone).
       card: what the network is, learned from and must not be used for; empty before format 2.
+      confidence_threshold: answers of less confidence are flagged; None: none are.
+      statistics: the program that adapts it, serialised; None: it cannot be adapted so.
     """
 
     path: Path
@@ -107,6 +113,8 @@ class Bundle:
     time: int | str
     precision: str
     card: Mapping[str, Any]
+    confidence_threshold: float | None = None
+    statistics: bytes | None = None
 
     @property
     def digest(self) -> str:
@@ -130,6 +138,8 @@ def write(
     time: int | str | None = None,
     precision: Mapping[str, Any] | None = None,
     card: Mapping[str, Any] | None = None,
+    confidence_threshold: float | None = None,
+    statistics: bytes | None = None,
 ) -> Path:
     """Writes a bundle, whole or not at all; returns its path.
 
@@ -144,12 +154,16 @@ def write(
       time: see `Bundle`; None: `input.frames`.
       precision: {"name": …} and what else is known of it; None: float32.
       card: JSON-able, kept as it is.
+      confidence_threshold: see `Bundle`; kept with two decimals, as tables print confidences.
+      statistics: see `Bundle`.
 
     Raises:
       ValueError: a threshold is no probability, or a calibration no rising line from 0…1 to 0…1.
     """
     path = Path(path)
     parts = {NETWORK: function, WEIGHTS: _pack(weights)}
+    if statistics is not None:
+        parts[STATISTICS] = statistics
     manifest = {
         "format": FORMAT,
         "input": {**vars(input), "answers": list(input.answers)},
@@ -163,6 +177,7 @@ def write(
         "crop": dict(crop or {}),
         "emotion_mapper": emotion_mapper,
         "about": dict(about or {}),
+        **_checked_confidence(confidence_threshold),
         "parts": {
             name: {"sha256": hashlib.sha256(part).hexdigest(), "bytes": len(part)}
             for name, part in parts.items()
@@ -175,6 +190,35 @@ def write(
             for name, part in {MANIFEST: text, **parts}.items():
                 file.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), part)
     return path
+
+
+def write_changed(
+    bundle: Bundle,
+    path: str | Path,
+    *,
+    weights: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
+    about: Mapping[str, Any],
+) -> Path:
+    """Writes a bundle that differs from another in these; all else is kept byte for byte."""
+    return write(
+        path,
+        function=bundle.function,
+        weights=weights,
+        input=bundle.input,
+        aus=bundle.aus,
+        emotions=bundle.emotions,
+        thresholds=thresholds,
+        crop=bundle.crop,
+        emotion_mapper=bundle.emotion_mapper,
+        about=about,
+        calibration=bundle.calibration,
+        time=bundle.time,
+        precision=bundle.manifest.get("precision"),
+        card=bundle.card,
+        confidence_threshold=bundle.confidence_threshold,
+        statistics=bundle.statistics,
+    )
 
 
 def read(path: str | Path) -> Bundle:
@@ -210,6 +254,8 @@ def read(path: str | Path) -> Bundle:
             time=_checked_time(manifest.get("time", manifest["input"]["frames"])),
             precision=str(manifest.get("precision", {}).get("name", "float32")),
             card=manifest.get("card", {}),
+            statistics=parts.get(STATISTICS),
+            **_checked_confidence(manifest.get("confidence_threshold")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no valid jaxfacs model ({error}); export it again") from error
@@ -235,7 +281,8 @@ def _read_manifest(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
 def _read_parts(path: Path, file: zipfile.ZipFile, manifest: dict[str, Any]) -> dict[str, bytes]:
     """Every other member; one error names all that are not what the manifest says."""
     parts, damaged = {}, []
-    for name in (NETWORK, WEIGHTS):
+    optional = [STATISTICS] if STATISTICS in manifest.get("parts", {}) else []
+    for name in (NETWORK, WEIGHTS, *optional):
         told = manifest.get("parts", {}).get(name, {}).get("sha256")
         try:
             parts[name] = _member(path, file, name)
@@ -281,6 +328,15 @@ def _checked_threshold(au: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"threshold of AU {au} is {value}, not a probability")
     return min(max(round(float(value), 4), 0.0001), 0.9999)
+
+
+def _checked_confidence(value: float | None) -> dict[str, float]:
+    """As a keyword, none where there is no threshold."""
+    if value is None:
+        return {}
+    if not 0 <= value <= 1:
+        raise ValueError(f"the threshold of confidence is {value}, not 0 to 1")
+    return {"confidence_threshold": round(float(value), 2)}
 
 
 def _checked_calibration(calibration: Mapping[str, Any], aus: Sequence[str]) -> dict[str, Any]:

@@ -415,9 +415,10 @@ def _say(results: Results) -> None:
         )
     for text in source.warnings if counts["unreadable_frames"] or source.path is None else ():
         _warn(text)
+    unsure = f", {counts['unsure_faces']} answers unsure" if counts["unsure_faces"] else ""
     tqdm.write(
-        f"{source.origin}: {counts['frames']} frames, {counts['frames_with_face']} with a face "
-        f"-> {results.table}",
+        f"{source.origin}: {counts['frames']} frames, {counts['frames_with_face']} with a face"
+        f"{unsure} -> {results.table}",
         file=sys.stdout,
     )
 

@@ -96,6 +96,11 @@ class Predictor:
             "faces": self.bundle.crop.get("steps", []),
             "thresholds": dict(zip(self.aus, self.bundle.thresholds_A.tolist(), strict=True)),
             "emotions_from": "network" if self.reading.own_emotions else "action units",
+            **(
+                {"confidence_threshold": self.bundle.confidence_threshold}
+                if self.bundle.confidence_threshold is not None
+                else {}
+            ),
         }
 
     def run(self, clips_BTHWC: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,7 +108,7 @@ class Predictor:
 
         Returns `probability` (B, A), or (B, K, A) for a network that answers K frames of a clip;
         and where the network has them `intensity` of the same shape, `valence_arousal` (B, 2) or
-        (B, K, 2), and `emotion` (B, E).
+        (B, K, 2), `confidence` (B, 1) or (B, K, 1), and `emotion` (B, E).
         """
         clips = np.asarray(clips_BTHWC)
         spec = self.bundle.input

@@ -13,13 +13,14 @@ class FaceResult:
 
     Attributes:
       face_id: stays with the face through the film.
-      confidence: of the detector, in [0, 1]; at most 0.5 where the face was missed and its last
-        place is used.
+      confidence: in [0, 1]; of the detector, at most 0.5 where the face was missed and its last
+        place is used; or the network's own confidence in its answers, where that is lower.
       box_4: (x, y, w, h) in pixels of the frame.
       probability_A, intensity_A: over the predictor's `aus`; in [0, 1], and 0 to 5.
       present_A: bool.
       emotion_E: over the predictor's `emotions`, in [0, 1].
       valence_arousal_2: in [-1, 1]; None for networks without.
+      unsure: the confidence, as the table prints it, is below what the bundle asks for.
     """
 
     face_id: int
@@ -30,6 +31,7 @@ class FaceResult:
     present_A: np.ndarray
     emotion_E: np.ndarray
     valence_arousal_2: np.ndarray | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,6 +166,7 @@ class Results:
         self.counts["frames"] += 1
         self.counts["frames_with_face"] += bool(result.faces)
         self.counts["unreadable_frames"] += not result.readable
+        self.counts["unsure_faces"] += sum(face.unsure for face in result.faces)
         self._seen.update(face.face_id for face in result.faces)
 
     def mark(self, state: Mapping[str, Any]) -> None:
@@ -188,6 +189,11 @@ class Results:
             "input": self.source.origin,
             **{k: self.counts[k] for k in ("frames", "frames_with_face", "unreadable_frames")},
             "faces": None if self.source.still else len(self._seen),
+            **(
+                {"unsure_faces": self.counts["unsure_faces"]}
+                if self._reading.has_confidence
+                else {}
+            ),
             "warnings": list(self.source.warnings),
             "jaxfacs": self.key["version of jaxfacs"],
             "settings": self.key["settings"],

@@ -37,6 +37,7 @@ def face(result: FaceResult, explain: Explain) -> dict[str, Any]:
     return {
         "id": result.face_id,
         "confidence": round(float(result.confidence), 3),
+        "unsure": result.unsure,
         "box": [round(float(v), 1) for v in result.box_4],
         "p": result.probability_A.tolist(),
         "r": result.intensity_A.tolist(),

@@ -12,7 +12,7 @@ from typing import Literal
 from jaxfacs import facs
 from jaxfacs.errors import UserError
 from jaxfacs.infer.answer import INTENSITY_DECIMALS, PROBABILITY_DECIMALS
-from jaxfacs.infer.answers import AFFECT_DECIMALS, EMOTION_DECIMALS
+from jaxfacs.infer.answers import AFFECT_DECIMALS, CONFIDENCE_DECIMALS, EMOTION_DECIMALS
 from jaxfacs.infer.results import FaceResult, FrameResult
 
 Kind = Literal["int", "flag", "number", "text"]
@@ -22,7 +22,6 @@ AFFECT = ("valence", "arousal")
 LEADING = ("frame", "face_id", "timestamp", "confidence", "success")
 BOX = ("box_x", "box_y", "box_w", "box_h")
 BOX_DECIMALS = 1
-CONFIDENCE_DECIMALS = 2
 TIME_DECIMALS = 3
 UNKNOWN = math.nan
 
