@@ -37,6 +37,7 @@ SMOKES = (
     "caers_emotiram_me_graphau",
     "mobilenet3d_synthface",
     "default_still",
+    "default_clip",
 )
 QUICK = (  # the others compile for more than ten seconds
     "emotionet_aus",
@@ -47,6 +48,7 @@ QUICK = (  # the others compile for more than ten seconds
 # Their networks, heads and losses are tested by themselves in tests/models and tests/train, or are
 # among those of bp4d_me_graphau, bp4d_scc and mmi_flow_stream: whole in `make test-long` alone.
 ALIKE = (
+    "default_clip",
     "ebplus_mobilenet3d",
     "disfa_scc",
     "disfa_me_graphau",
