@@ -255,6 +255,8 @@ def _labels(
         blink_T=moves.blink_T,
         landmarks_T68x3=np.stack(landmarks_T),
         rest_68x3=heads.landmarks_of(head, person.neutral_V3),
+        speech=moves.speech,
+        optional=[label for label in heads.OPTIONAL if label in head.shapes],
     )
 
 
@@ -263,8 +265,9 @@ def _seen_emotion(
 ) -> str:
     """The emotion if the frames show it: a prototype whole in one of them, or nothing at all."""
     if emotion == "neutral":
-        lids = {"43", "L43", "R43", "45"}  # closed eyes are no expression
-        others = [i for i, label in enumerate(LABELS) if label not in lids]
+        # Closed eyes are no expression; what the head cannot show is not there either.
+        ignored = {"43", "L43", "R43", "45", *heads.OPTIONAL}
+        others = [i for i, label in enumerate(LABELS) if label not in ignored]
         return emotion if (occurrence_TA[:, others] == 0).all() else MIXED
     if emotion and shown(occurrence_TA, present, absent).any():
         return emotion

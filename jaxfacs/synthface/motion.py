@@ -6,55 +6,36 @@ apex 0.3-3 s, offset 0.4-1.5 s (Schmidt, Cohn & Tian 2003; Ekman & Friesen 1982)
 0.2-0.4 s, about 15 a minute; saccades 30-60 ms between fixations of 0.3-1.5 s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxfacs.facs import EMOTION_SETS, PROTOTYPES, Prototype
-from jaxfacs.synthface.heads import PAIRED, SHAPES
+from jaxfacs.synthface import speech as speaking
+from jaxfacs.synthface.expressions import (
+    CONTRADICTORY,
+    EMOTIONS,
+    FELT,
+    MIXED,
+    Expression,
+    sample_expression,
+)
+from jaxfacs.synthface.heads import PAIRED
 from jaxfacs.synthface.variation import EVERYTHING, Variation
 
-EMOTIONS = EMOTION_SETS["basic7_neutral"]
-FELT = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
-MIXED = ""  # actions that are no prototype: the emotion is unknown, not "other"
+__all__ = [
+    "CONTRADICTORY", "EMOTIONS", "FELT", "MIXED", "Event", "Expression", "Motion", "assemble",
+    "curve", "episode", "intensity_table", "sample_expression", "sample_motion",
+]  # fmt: skip
 
-_TABLES = ("emfacs", "masur", "facs_most_intense", "emfacs_variants", "du2014")
-
-# Pairs that one face does not show together, or that hide each other so that a coder could not
-# score both. The shapes of a pair may still overlap for a moment where one follows the other.
-CONTRADICTORY = frozenset(
-    frozenset(pair.split("+"))
-    for pair in (
-        *("12+15", "12+18", "12+20", "12+22", "15+18", "15+20", "15+22", "18+20", "20+22"),
-        *("18+22", "14+18", "14+22", "22+23", "16+17", "17+27", "23+27", "26+27", "43+5", "9+11"),
-        *("24+9", "24+10", "24+16", "24+18", "24+22", "24+23", "24+25", "24+26", "24+27", "24+28"),
-        *("28+9", "28+10", "28+16", "28+17", "28+18", "28+22", "28+23", "28+25", "28+26", "28+27"),
-        *("23+16", "23+25", "18+27", "10+11", "20+18"),
-    )
-)
-
-# Weights of random draws: what prototypes seldom show, or what other actions rule out, more often.
-_RANDOM_WEIGHT = dict.fromkeys((*PAIRED, "23", "24", "25", "26"), 1.0) | {
-    **dict.fromkeys(("9", "10", "11", "14", "16", "17", "43"), 1.8),
-    **dict.fromkeys(("18", "22", "27"), 2.5),
-    "28": 3.5,
-}
-
-# Mouth positions of speech with their intensities.
-_VISEMES: tuple[dict[str, float], ...] = (
-    {"26": 2.2},
-    {"26": 1.4, "16": 1.4},
-    {"25": 2.2},
-    {"18": 3.0, "25": 1.2},
-    {"22": 2.6},
-    {"24": 2.2},
-    {"26": 1.2, "20": 1.8},
-    {"26": 3.2},
-)
-_SPEECH_KEEPS = ("1", "2", "4", "5", "6", "7", "9", "43")  # random actions that leave the mouth
-
-_CLIP_KIND = {"emotion": 0.52, "mixed": 0.30, "neutral": 0.18}
 _BLINKS_PER_S = 0.25
+# How often a mouth does something that is no expression: of a resting face, and besides one.
+_SPEAKS, _SPEAKS_BESIDES = 0.45, 0.12
+_NO_SPEECH = frozenset(("18", "19", "22", "23", "24", "27", "28", "34"))
+
+# Yaw, pitch and roll, σ in degrees: half of all heads are near frontal, the others anywhere.
+_POSE_NEAR, _POSE_CORE, _POSE_WIDE = (3.0, 2.5, 2.0), (8.0, 5.0, 4.5), (23.0, 11.0, 11.0)
+_POSE_LIMIT = {"near": (8.0, 7.0, 7.0), "far": (45.0, 25.0, 25.0)}
+GAZE_LIMIT = ((-30.0, -28.0), (30.0, 20.0))  # yaw, pitch of the eyes in the head
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,7 @@ class Event:
     """One action in time. Seconds count from the first frame, so they may be negative.
 
     Attributes:
-      label: of heads.SHAPES, or "45" for a blink.
+      label: of heads.SHAPES or heads.OPTIONAL, or "45" for a blink.
       peak: intensity at the apex, 0..5.
       onset_s: where it begins; apex_s: where it is at its peak; offset_s: where it begins to
         fall; end_s: where it is gone.
@@ -81,7 +62,7 @@ class Motion:
     """Everything that moves in a clip of T frames.
 
     Attributes:
-      intensity: label of heads.SHAPES -> float32 T, 0..5, without blinks.
+      intensity: label of heads.SHAPES or OPTIONAL -> float32 T, 0..5, without blinks.
       blink_T: how far a blink closes both eyes, 0..5.
       events: what was put together, blinks too.
       emotion: the prototype's emotion, "neutral", or "" for a mixture. Whether the prototype is
@@ -90,6 +71,8 @@ class Motion:
       pose_T6: (yaw, pitch, roll) of the head in degrees, + is FACS 51, 53, 55; then its shift
         in cm.
       gaze_T2: (yaw, pitch) of the eyes in the head.
+      speech: label of heads.SHAPES or EXTRAS -> float32 T: what the mouth does besides that is
+        no expression, in intensity of the shapes that pose it.
     """
 
     intensity: dict[str, np.ndarray]
@@ -100,16 +83,7 @@ class Motion:
     absent: tuple[str, ...]
     pose_T6: np.ndarray
     gaze_T2: np.ndarray
-
-
-@dataclass(frozen=True)
-class Expression:
-    """What a face is about to show: peak intensity by label of heads.SHAPES."""
-
-    emotion: str
-    peaks: dict[str, float]
-    present: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    speech: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def sample_motion(
@@ -136,116 +110,38 @@ def sample_motion(
     """
     if frames < 1 or fps <= 0:
         raise ValueError(f"{frames} frames at {fps} frames a second; both must be above 0")
-    expression = sample_expression(rng, emotion)
+    expression = sample_expression(rng, emotion, even=not variation.range)
     duration_s = frames / fps
     events = _episode(rng, expression, duration_s, still=frames == 1)
-    if expression.emotion == MIXED and frames > 1 and rng.random() < 0.3:
-        events = [e for e in events if e.label.lstrip("LR") in _SPEECH_KEEPS]
-        events += _speech(rng, duration_s)
-    return assemble(rng, events, expression, frames=frames, fps=fps, near_frontal=near_frontal)
-
-
-def sample_expression(
-    rng: np.random.Generator,
-    emotion: str | None = None,
-    *,
-    strength: tuple[float, float] = (1.6, 5.0),
-) -> Expression:
-    """Draws the actions of an emotion's prototype, of a mixture ("") or of a neutral face.
-
-    Args:
-      rng: the only source of chance.
-      emotion: as in `sample_motion`.
-      strength: between which intensities a prototype is shown.
-    """
-    if emotion is None:
-        kind = rng.choice(list(_CLIP_KIND), p=list(_CLIP_KIND.values()))
-        emotion = {"neutral": "neutral", "mixed": MIXED, "emotion": str(rng.choice(FELT))}[kind]
-    if emotion == "neutral":
-        return Expression("neutral", {})
-    if emotion == MIXED:
-        return _mixture(rng)
-    if emotion not in EMOTIONS:
-        raise ValueError(f"emotion {emotion!r} is none of {', '.join(EMOTIONS)}")
-    rows = _prototypes(emotion)
-    return _show_prototype(rng, rows[rng.integers(len(rows))], rng.uniform(*strength))
-
-
-def _prototypes(emotion: str) -> list[Prototype]:
-    """Rows of the published tables that a face can show. A table counts as often as it says it."""
-    rows = []
-    for table in _TABLES:
-        for row in PROTOTYPES[table].rows:
-            aus = {str(code.au) for code in row.codes}
-            if row.emotion == emotion and not _contradictions(aus) and _can_show(aus):
-                rows.append(row)
-    return rows
-
-
-def _can_show(aus: set[str]) -> bool:
-    return all(au in SHAPES or au in PAIRED for au in aus)
-
-
-def _contradictions(aus: set[str]) -> bool:
-    return any(pair <= aus for pair in CONTRADICTORY)
-
-
-def _show_prototype(rng: np.random.Generator, row: Prototype, strength: float) -> Expression:
-    swap = row.one_sided and rng.random() < 0.5
-    peaks: dict[str, float] = {}
-    present, absent = [], []
-    least = {str(code.au): code.intensity or 0 for code in row.at_least}
-    most = {str(code.au): code.intensity or 5 for code in row.at_most}
-    for code in row.codes:
-        au = str(code.au)
-        peak = float(np.clip(strength * rng.uniform(0.75, 1.15), 1.3, 5.0))
-        if code.intensity is not None and not row.one_sided:
-            peak = code.intensity + rng.uniform(-0.3, 0.3)
-        peak = float(np.clip(peak, least.get(au, 0) + 0.1 if au in least else 1.3, 5.0))
-        peak = min(peak, most.get(au, 5.0))
-        if code.side:
-            side = {"L": "R", "R": "L"}[code.side] if swap else code.side
-            peaks[side + au] = peak
-            present.append(side + au)
-            absent.append(("L" if side == "R" else "R") + au)
-        else:
-            peaks |= _both_sides(rng, au, peak)
-            present.append(au)
-    for au, share in row.shares.items():
-        both = {str(code.au) for code in row.codes} | {au}
-        taken = {label.lstrip("LR") for label in peaks} | {au}
-        if rng.random() < share and _can_show(both) and not _contradictions(taken):
-            peaks |= _both_sides(rng, au, float(np.clip(strength * rng.uniform(0.5, 1), 1, 5)))
-    return Expression(row.emotion, peaks, tuple(present), tuple(absent))
-
-
-def _both_sides(rng: np.random.Generator, au: str, peak: float) -> dict[str, float]:
-    """Faces are a little asymmetric, and sometimes clearly so."""
-    if au not in PAIRED:
-        return {au: peak}
-    weaker = rng.uniform(0.4, 0.8) if rng.random() < 0.1 else rng.uniform(0.88, 1.0)
-    first, second = ("L", "R") if rng.random() < 0.5 else ("R", "L")
-    return {first + au: peak, second + au: peak * weaker}
-
-
-def _mixture(rng: np.random.Generator) -> Expression:
-    """One to five actions at random, some on one side only."""
-    peaks: dict[str, float] = {}
-    taken: set[str] = set()
-    weight = np.array(list(_RANDOM_WEIGHT.values()))
-    drawn = rng.choice(
-        list(_RANDOM_WEIGHT), size=rng.integers(1, 6), replace=False, p=weight / weight.sum()
+    spoken = _spoken(rng, expression, duration_s, asked=emotion, wanted=variation.speech)
+    return assemble(
+        rng,
+        events,
+        expression,
+        frames=frames,
+        fps=fps,
+        near_frontal=near_frontal,
+        spoken=spoken,
+        looks_about=variation.eyes,
     )
-    for au in map(str, drawn):
-        if _contradictions(taken | {au}):
-            continue
-        taken.add(au)
-        peak = float(rng.uniform(1.0, 5.0))
-        if au in PAIRED and rng.random() < 0.2:
-            peaks[str(rng.choice(["L", "R"])) + au] = peak
-        else:
-            peaks |= _both_sides(rng, au, peak)
-    return Expression(MIXED, peaks)
+
+
+def _spoken(
+    rng: np.random.Generator,
+    expression: Expression,
+    duration_s: float,
+    *,
+    asked: str | None,
+    wanted: bool,
+) -> list[Event]:
+    """What the mouth does besides. Who is asked for an emotion, or for none, shows just that."""
+    own = np.random.default_rng(rng.integers(1 << 63))  # as many draws as it takes
+    share = _SPEAKS_BESIDES if expression.peaks else _SPEAKS
+    speaks = rng.random() < share and asked is None and wanted
+    if not speaks or _NO_SPEECH & {label.lstrip("LR") for label in expression.peaks}:
+        return []
+    drawn = speaking.sample_speech(own, duration_s)
+    return [Event(label, peak, *times) for label, peak, times in drawn]
 
 
 def _episode(
@@ -294,24 +190,6 @@ def episode(
     return events
 
 
-def _speech(rng: np.random.Generator, duration_s: float) -> list[Event]:
-    """Syllables, three to six a second, with pauses."""
-    events = []
-    at = rng.uniform(-0.3, 0.1)
-    while at < duration_s:
-        length = rng.uniform(0.16, 0.34)
-        if rng.random() < 0.85:
-            loudness = rng.uniform(0.6, 1.2)
-            for label, peak in _VISEMES[rng.integers(len(_VISEMES))].items():
-                times = at + length * np.array([0.0, 0.45, 0.6, 1.1])
-                labels = ["L" + label, "R" + label] if label in PAIRED else [label]
-                events += [
-                    Event(x, float(min(peak * loudness, 5)), *map(float, times)) for x in labels
-                ]
-        at += length
-    return events
-
-
 def assemble(
     rng: np.random.Generator,
     events: list[Event],
@@ -320,6 +198,8 @@ def assemble(
     frames: int,
     fps: float,
     near_frontal: bool,
+    spoken: list[Event] | None = None,
+    looks_about: bool = True,
 ) -> Motion:
     """Adds what a face does besides: blinks, gaze, head, and stirrings below a trace."""
     t = np.arange(frames) / fps
@@ -328,10 +208,14 @@ def assemble(
         rising = curve(event, t) * _tremble(rng, t)
         before = intensity.get(event.label, np.zeros(frames))
         intensity[event.label] = np.maximum(before, rising)
+    speech: dict[str, np.ndarray] = {}
+    for event in spoken or ():
+        before = speech.get(event.label, np.zeros(frames))
+        speech[event.label] = np.maximum(before, curve(event, t))
     for au in rng.choice([*PAIRED, "17", "23", "24"], size=3, replace=False):
-        stir = rng.uniform(0.1, 0.6) * (0.6 + 0.4 * _drift(rng, t, 0.5))
+        stir = rng.uniform(0.1, 0.5) * (0.6 + 0.4 * _drift(rng, t, 0.5))
         for label in ("L" + au, "R" + au) if au in PAIRED else (au,):
-            if label not in intensity and au not in ("43", "10", "16"):
+            if label not in intensity and au not in ("43", "9", "10", "16"):
                 intensity[label] = np.clip(stir, 0, 0.8)
     closed_long = np.maximum(intensity.get("L43", 0 * t), intensity.get("R43", 0 * t))
     blinks = _blinks(rng, frames / fps)
@@ -347,7 +231,8 @@ def assemble(
         present=expression.present,
         absent=expression.absent,
         pose_T6=pose_T6,
-        gaze_T2=_gaze(rng, t, pose_T6),
+        gaze_T2=_gaze(rng, t, pose_T6) * looks_about,
+        speech={k: v.astype(np.float32) for k, v in speech.items()},
     )
 
 
@@ -387,8 +272,9 @@ def _blinks(rng: np.random.Generator, duration_s: float) -> list[Event]:
 
 def _pose(rng: np.random.Generator, t: np.ndarray, near_frontal: bool) -> np.ndarray:
     """A held pose with slow drift; sometimes a turn or a nod within the clip."""
-    sigma = np.array([3.0, 2.5, 2.0]) if near_frontal else np.array([14.0, 8.0, 6.0])
-    limit = np.array([8.0, 7.0, 7.0]) if near_frontal else np.array([40.0, 24.0, 20.0])
+    wide = rng.random() < 0.5
+    sigma = np.array(_POSE_NEAR if near_frontal else _POSE_WIDE if wide else _POSE_CORE)
+    limit = np.array(_POSE_LIMIT["near" if near_frontal else "far"])
     held = rng.normal(0, sigma)
     drift = np.stack([_drift(rng, t, 0.6) for _ in range(3)], axis=1) * sigma * 0.25
     turn = rng.normal(0, sigma * 0.8) * (rng.random() < 0.3)
@@ -406,21 +292,37 @@ def _gaze(rng: np.random.Generator, t: np.ndarray, pose_T6: np.ndarray) -> np.nd
     at = -rng.uniform(0, 1.0)
     before = None
     while at <= t[-1]:
-        if rng.random() < 0.6:
-            target = at_camera + rng.normal(0, 1.5, 2)
-        else:
-            target = np.broadcast_to(rng.normal(0, (11.0, 6.0)), at_camera.shape)
+        target = _target(rng, at_camera)
         arrived = np.clip((t - at) / rng.uniform(0.03, 0.06), 0, 1)[:, None]
         start = target if before is None else before
         gaze = np.where((t >= at)[:, None], start + (target - start) * arrived, gaze)
         before = target
         at += rng.uniform(0.3, 1.5)
-    return np.clip(gaze, (-28, -20), (28, 16)).astype(np.float32)
+    return np.clip(gaze, *GAZE_LIMIT).astype(np.float32)
+
+
+def _target(rng: np.random.Generator, at_camera_T2: np.ndarray) -> np.ndarray:
+    """Where somebody looks for a while: mostly the camera; down, up, aside; anywhere."""
+    kind, near = rng.random(), rng.normal(0, 1, 2)
+    far, side = rng.uniform(0, 1), rng.choice([-1, 1])
+    if kind < 0.5:
+        return at_camera_T2 + 1.5 * near
+    if kind < 0.76:
+        away = near * (13.0, 7.0)
+    elif kind < 0.86:  # the lids come down with the eyes; they are not closed
+        away = np.array([9 * near[0], -10 - 18 * far])
+    elif kind < 0.91:
+        away = np.array([9 * near[0], 7 + 13 * far])
+    else:
+        away = np.array([side * (14 + 16 * far), 5 * near[1]])
+    return np.broadcast_to(away, at_camera_T2.shape)
 
 
 def intensity_table(motion: Motion) -> tuple[tuple[str, ...], np.ndarray]:
-    """(S labels, intensity_TS) that pose a face: actions, with blinks folded into both lids."""
+    """(S labels, intensity_TS) that pose a face: actions, speech, blinks folded into both lids."""
     posed = dict(motion.intensity)
+    for label, value_T in motion.speech.items():
+        posed[label] = np.maximum(posed[label], value_T) if label in posed else value_T
     for side in "LR":
         lids = posed.get(side + "43", np.zeros_like(motion.blink_T))
         posed[side + "43"] = np.maximum(lids, motion.blink_T)

@@ -4,7 +4,12 @@ Most labels are the intensities that posed the face. Three kinds are read from w
 
 - 25 (lips part) from the gap between the lips, because 10, 16, 22, 26 and 27 part them too;
 - 24 and 28 (lips pressed, sucked in) cannot be told where something else has parted the lips;
-- 43 and 45 (eyes closed, blink) part by duration, which one picture does not show.
+- 43 and 45 (eyes closed, blink) part by duration, which one picture does not show. Lids that
+  squinting or a look down has all but shut, or that a still has caught half way through a blink,
+  are neither open nor closed: unknown.
+
+What the mouth does in speech is no action (`speech`): unknown where it is strong enough to be
+taken for one, but for 25 and 26, which are what is seen whatever the reason.
 
 A label that cannot be decided is -1. For L, R and unsided labels of one action see `true_labels`.
 """
@@ -13,11 +18,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxfacs.synthface.heads import PAIRED, SHAPES
+from jaxfacs.synthface.heads import OPTIONAL, PAIRED, SHAPES
 
 ACTIONS = (
-    *("1", "2", "4", "5", "6", "7", "9", "10", "11", "12", "14", "15", "16", "17", "18", "20"),
-    *("22", "23", "24", "25", "26", "27", "28", "43", "45"),
+    *("1", "2", "4", "5", "6", "7", "9", "10", "11", "12", "14", "15", "16", "17", "18", "19"),
+    *("20", "22", "23", "24", "25", "26", "27", "28", "34", "43", "45"),
 )
 LABELS = ACTIONS + tuple(side + au for au in PAIRED for side in "LR")
 
@@ -29,6 +34,10 @@ GAP_UNDECIDED_CM = (0.06, 0.16)
 EYE_CORNERS_CM = 9.0
 
 PRESENT = 1.0  # FACS A, a trace
+SPEECH_UNKNOWN = 0.8  # speech beyond this intensity could be taken for an action
+NEARLY_SHUT = 0.3  # of the resting opening of the eye: lids that do not close, but look so
+TONGUE_SEEN = 3.8  # intensity of 19 from which it passes the lips
+BLINK_UNDECIDED = (0.8, 4.0)  # a still half way through a blink
 
 
 def lip_gap(landmarks: np.ndarray) -> np.ndarray:
@@ -39,12 +48,23 @@ def lip_gap(landmarks: np.ndarray) -> np.ndarray:
     return opening * EYE_CORNERS_CM / width
 
 
+_LIDS = {"R": ([37, 38], [41, 40]), "L": ([43, 44], [47, 46])}  # landmarks: upper, lower
+
+
+def lid_gap(landmarks: np.ndarray, side: str) -> np.ndarray:
+    """Height of the opening between the lids of one eye, …×68×3 -> …, cm."""
+    upper, lower = _LIDS[side]
+    return (landmarks[..., upper, :] - landmarks[..., lower, :])[..., 1].mean(axis=-1)
+
+
 def true_labels(
     intensity: Mapping[str, np.ndarray],
     *,
     blink_T: np.ndarray,
     landmarks_T68x3: np.ndarray,
     rest_68x3: np.ndarray,
+    speech: Mapping[str, np.ndarray] | None = None,
+    optional: Sequence[str] = OPTIONAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the labels of a posed clip.
 
@@ -55,15 +75,26 @@ def true_labels(
       blink_T: how far (0..5) a blink closes both eyes.
       landmarks_T68x3: of the posed face, before the head turns.
       rest_68x3: of the same person at rest, lips closed.
+      speech: movement of the mouth that is no expression, in intensity of the shapes.
+      optional: those of heads.OPTIONAL that the head has; the others are unknown.
 
     Returns:
       (intensity_TA float32 0..5, occurrence_TA int8) over LABELS; both -1 where undecided.
     """
     frames = len(blink_T)
     zero = np.zeros(frames, np.float32)
-    value = {label: np.clip(intensity.get(label, zero), 0, 5) for label in SHAPES}
+    value = {label: np.clip(intensity.get(label, zero), 0, 5) for label in (*SHAPES, *OPTIONAL)}
+    spoken = speech or {}
+    value["26"] = np.maximum(value["26"], spoken.get("26", zero))
+    for label in value:
+        mimed = (spoken.get(label, zero) > SPEECH_UNKNOWN) & (value[label] < PRESENT)
+        if label not in ("25", "26"):
+            value[label] = np.where(mimed, -1, value[label])
     for au in PAIRED:
-        value[au] = np.maximum(value["L" + au], value["R" + au])
+        value[au] = _stronger(value["L" + au], value["R" + au])
+    for au in OPTIONAL:
+        if au not in optional:
+            value[au] = np.full(frames, -1.0)
 
     gap = lip_gap(landmarks_T68x3) - lip_gap(rest_68x3)
     value["25"] = np.interp(gap, GAP_CM, range(6))
@@ -73,14 +104,39 @@ def true_labels(
     for au in ("24", "28"):
         value[au] = np.where(parted & (value[au] >= PRESENT), -1, value[au])
 
+    # The tongue is seen when it passes the lips, not on its way there.
+    hidden = (value["19"] > 0.3) & (value["19"] < TONGUE_SEEN)
+    value["19"] = np.where(hidden, -1, value["19"])
+    # A stretched mouth and a tongue that is out hold a dropped jaw; whether it is coded besides
+    # differs from set to set.
+    jaw = np.maximum(value["27"], intensity.get("19", zero))
+    value["26"] = np.where((jaw >= PRESENT) & (value["26"] < PRESENT), -1, value["26"])
+    value["26"] = np.where(value["27"] >= PRESENT, -1, value["26"])
+
     value["45"] = np.clip(blink_T, 0, 5)
+    for side in "LR":
+        opening = lid_gap(landmarks_T68x3, side) / np.maximum(lid_gap(rest_68x3, side), 1e-3)
+        unlike = (opening < NEARLY_SHUT) & (value[side + "43"] < PRESENT) & (blink_T < PRESENT)
+        value[side + "43"] = np.where(unlike, -1, value[side + "43"])
     if frames == 1:
         # A still cannot tell a blink from closed eyes: what it shows is coded as 43.
-        for label in ("L43", "R43", "43"):
-            value[label] = np.maximum(value[label], blink_T)
+        half = (blink_T > BLINK_UNDECIDED[0]) & (blink_T < BLINK_UNDECIDED[1])
+        for label in ("L43", "R43"):
+            caught = np.where(half, -1, np.maximum(value[label], blink_T))
+            value[label] = np.where(value[label] >= PRESENT, value[label], caught)
+    value["43"] = _stronger(value["L43"], value["R43"])
+    if frames == 1:
+        value["45"] = np.where(blink_T > BLINK_UNDECIDED[0], -1, value["45"])
         value["45"] = np.where(value["43"] >= PRESENT, -1, value["45"])
     labels_TA = np.stack([value[label] for label in LABELS], axis=1).astype(np.float32)
     return labels_TA, occurrence(labels_TA)
+
+
+def _stronger(left_T: np.ndarray, right_T: np.ndarray) -> np.ndarray:
+    """The stronger side; unknown where one side is and the other does not occur."""
+    strongest = np.maximum(left_T, right_T)
+    unknown = (np.minimum(left_T, right_T) < 0) & (strongest < PRESENT)
+    return np.where(unknown, -1, strongest)
 
 
 def occurrence(intensity_TA: np.ndarray) -> np.ndarray:

@@ -144,13 +144,16 @@ def test_nobody_smiles_in_a_neutral_clip():
         made = _clip(seed, emotion="neutral")
         assert made.emotion == "neutral"
         lids = [made.labels.index(x) for x in ("43", "45", "L43", "R43")]
+        assert (made.occurrence_TA[:, [truth.column(x) for x in heads.OPTIONAL]] == -1).all()
         assert np.delete(made.occurrence_TA, lids, axis=1).max() == 0
 
 
-def _truth(intensity, *, blink=0.0, frames=3, gaze=(0, 0)):
+def _truth(intensity, *, blink=0.0, frames=3, gaze=(0, 0), speech=None, optional=()):
     head = synthface.load_head()
     table = {k: np.full(frames, v, np.float32) for k, v in intensity.items()}
     posed = dict(table)
+    spoken = {k: np.full(frames, v, np.float32) for k, v in (speech or {}).items()}
+    posed |= {k: np.maximum(v, posed.get(k, 0)) for k, v in spoken.items()}
     if blink:
         posed |= {side + "43": np.full(frames, blink, np.float32) for side in "LR"}
     marks = heads.landmarks_of(
@@ -168,6 +171,8 @@ def _truth(intensity, *, blink=0.0, frames=3, gaze=(0, 0)):
         blink_T=np.full(frames, blink, np.float32),
         landmarks_T68x3=marks,
         rest_68x3=heads.landmarks_of(head, head.vertices_V3),
+        speech=spoken,
+        optional=optional,
     )
     at = truth.column
     return {x: (value_TA[0, at(x)], present_TA[0, at(x)]) for x in truth.LABELS}
@@ -194,6 +199,38 @@ def test_pressed_lips_cannot_be_told_while_they_are_parted():
     assert _truth({"24": 3.0, "27": 5.0})["24"] == (-1, -1)
     assert _truth({"28": 3.0, "27": 5.0})["28"] == (-1, -1)
     assert _truth({"24": 0.5, "27": 5.0})["24"][1] == 0
+
+
+def test_a_still_half_way_through_a_blink_is_undecided():
+    half = _truth({}, blink=2.5, frames=1)
+    assert half["43"] == half["L43"] == half["45"] == (-1, -1)
+    assert _truth({"L43": 4.5, "R43": 4.5}, blink=2.5, frames=1)["43"] == (4.5, 1)
+
+
+def test_eyes_that_squinting_has_all_but_shut_are_not_called_open():
+    squint = {f"{side}{au}": 5.0 for au in ("6", "7") for side in "LR"} | {"L43": 0.9, "R43": 0.9}
+    assert _truth(squint | {"L43": 0.0})["43"][1] in (-1, 0)
+    assert _truth({"L43": 0.0})["43"] == (0, 0)
+
+
+def test_a_stretched_mouth_leaves_the_dropped_jaw_open():
+    assert _truth({"27": 4.0})["26"] == (-1, -1)
+    assert _truth({"26": 4.0})["26"] == (4, 1)
+
+
+def test_talking_is_no_action_but_parts_the_lips_and_drops_the_jaw():
+    talk = _truth({}, speech={"26": 3.0, "22": 2.0, "L12": 0.5, "R12": 0.5})
+    assert talk["25"][1] == 1 and talk["26"] == (3, 1)
+    assert talk["22"] == (-1, -1)  # strong enough to be taken for the action
+    assert talk["12"] == (0, 0) and talk["4"] == (0, 0)
+    assert _truth({"22": 3.0}, speech={"22": 2.0})["22"] == (3, 1)
+
+
+def test_what_a_head_lacks_is_unknown():
+    assert _truth({})["34"] == _truth({})["19"] == (-1, -1)
+    has = _truth({"34": 3.0}, optional=heads.OPTIONAL)
+    assert has["34"] == (3, 1) and has["19"] == (0, 0)
+    assert _truth({"19": 2.0}, optional=heads.OPTIONAL)["19"] == (-1, -1)  # behind the lips
 
 
 def test_blinks_are_45_in_a_film_and_closed_eyes_in_a_still():

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxfacs.synthface import motion
-from jaxfacs.synthface.heads import PAIRED, SHAPES
+from jaxfacs.synthface import expressions, motion
+from jaxfacs.synthface.heads import EXTRAS, OPTIONAL, PAIRED, SHAPES
+from jaxfacs.synthface.variation import Variation
 
 
 def _draw(seed, **options):
@@ -18,14 +19,15 @@ def _draw(seed, **options):
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 60))
 def test_every_draw_keeps_the_rules(seed, frames):
     drawn = _draw(seed, frames=frames)
-    assert set(drawn.intensity) <= set(SHAPES)
-    for value in (*drawn.intensity.values(), drawn.blink_T):
+    assert set(drawn.intensity) <= {*SHAPES, *OPTIONAL}
+    assert set(drawn.speech) <= {*SHAPES, *EXTRAS}
+    for value in (*drawn.intensity.values(), *drawn.speech.values(), drawn.blink_T):
         assert value.shape == (frames,) and value.min() >= 0 and value.max() <= 5
     for event in drawn.events:
         assert event.onset_s < event.apex_s < event.offset_s < event.end_s
         assert 0 < event.peak <= 5
-    assert np.abs(drawn.pose_T6[:, 0]).max() <= 40 and drawn.pose_T6.shape == (frames, 6)
-    assert np.abs(drawn.gaze_T2[:, 0]).max() <= 28
+    assert np.abs(drawn.pose_T6[:, 0]).max() <= 45 and drawn.pose_T6.shape == (frames, 6)
+    assert np.abs(drawn.gaze_T2[:, 0]).max() <= 30
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,9 +69,9 @@ def test_contempt_is_on_either_side_and_only_there():
 
 
 def test_surprise_keeps_the_upper_lid_slight_where_the_table_says_so():
-    slight = [row for row in motion._prototypes("surprise") if row.at_most]
+    slight = [row for row in expressions._prototypes("surprise") if row.at_most]
     for seed in range(20):
-        drawn = motion._show_prototype(np.random.default_rng(seed), slight[0], 5.0)
+        drawn = expressions._show_prototype(np.random.default_rng(seed), slight[0], 5.0)
         assert max(drawn.peaks["L5"], drawn.peaks["R5"]) <= 2
 
 
@@ -119,7 +121,7 @@ def test_all_actions_are_drawn():
     for seed in range(1500):
         drawn = motion.sample_expression(np.random.default_rng(seed))
         seen |= {label.lstrip("LR") for label, peak in drawn.peaks.items() if peak >= 1}
-    assert seen == {label.lstrip("LR") for label in SHAPES}
+    assert seen == {label.lstrip("LR") for label in (*SHAPES, *OPTIONAL)}
 
 
 def test_one_sided_actions_are_drawn():
@@ -133,6 +135,44 @@ def test_one_sided_actions_are_drawn():
 def test_near_frontal_stays_near():
     for seed in range(30):
         assert np.abs(_draw(seed, near_frontal=True).pose_T6[:, :3]).max() <= 8
+
+
+def test_talking_is_left_out_where_it_is_not_wanted_and_changes_nothing_else():
+    for seed in range(40):
+        talks = _draw(seed)
+        still = _draw(seed, variation=Variation.without("speech"))
+        assert not still.speech and still.events == talks.events
+        np.testing.assert_array_equal(still.gaze_T2, talks.gaze_T2)
+    assert sum(bool(_draw(seed).speech) for seed in range(100)) > 5
+    assert not any(_draw(seed, emotion="neutral").speech for seed in range(50))
+
+
+def test_eyes_look_ahead_and_sides_are_alike_where_that_is_wanted():
+    for seed in range(20):
+        plain = _draw(seed, variation=Variation.naive())
+        assert not plain.gaze_T2.any()
+        assert _draw(seed).emotion == plain.emotion
+        for event in plain.events:
+            other = {"L": "R", "R": "L"}.get(event.label[0], "") + event.label[1:]
+            assert event.peak in {e.peak for e in plain.events if e.label == other} or (
+                other not in {e.label for e in plain.events}
+            )
+
+
+def test_smiles_bare_closed_teeth():
+    """25 without 26: a grin with the jaw shut is the commonest smile of photographs."""
+    smiles = [
+        expressions.sample_expression(np.random.default_rng(s), "happiness") for s in range(300)
+    ]
+    grins = [s.peaks for s in smiles if "25" in s.peaks and "26" not in s.peaks]
+    assert len(grins) > 75
+
+
+def test_feelings_have_a_published_place_or_none():
+    assert expressions.affect("happiness") == pytest.approx((0.81, 0.51))
+    assert expressions.affect("sadness", 2.5) == pytest.approx((-0.315, -0.135))
+    assert expressions.affect("neutral") == (0, 0)
+    assert np.isnan(expressions.affect("contempt")).all() and np.isnan(expressions.affect("")).all()
 
 
 def test_lids_fold_blinks_in():
