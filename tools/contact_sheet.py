@@ -20,6 +20,7 @@ from jaxfacs.facs import ACTION_UNITS
 from jaxfacs.synthface import heads, render
 from jaxfacs.synthface.look import sample_look
 from jaxfacs.synthface.scene import Light, sample_scene
+from jaxfacs.synthface.variation import Variation
 
 ROWS = ("1", "2", "4", "1+2", "1+2+4", "5", "6", "7", "9", "10", "11", "12", "6+12", "L12", "14",
         "15", "16", "17", "18", "20", "22", "23", "24", "25", "26", "27", "28", "43")  # fmt: skip
@@ -83,10 +84,8 @@ def person(head: heads.Head, seed: int, number: int, size: int) -> tuple[np.ndar
     rng = np.random.default_rng((seed, number))
     weights = rng.normal(0, 0.8, len(head.identity_M_V3))
     look = dataclasses.replace(
-        sample_look(rng),
+        sample_look(rng, Variation.without("wear")),
         melanin=(0.5, 2.6, 1.2, 4.5)[number % 4],
-        glasses=None,
-        beard="none",
         hair=("short", "shaved")[number % 2],
         hair_rgb=(0.05, 0.03, 0.02),
         brow_rgb=(0.03, 0.02, 0.015),
@@ -94,21 +93,17 @@ def person(head: heads.Head, seed: int, number: int, size: int) -> tuple[np.ndar
     key = Light(towards_3=(-0.40, 0.51, 0.76), rgb=(1.0, 0.96, 0.9), shadow=0.55)
     fill = Light(towards_3=(0.66, 0.1, 0.74), rgb=(0.22, 0.23, 0.25), shadow=0.0)
     view = dataclasses.replace(
-        sample_scene(rng),
+        sample_scene(rng, Variation.without("camera", "occlusion")),
         distance=90.0,
         fill=0.95,
         centre_2=(0.0, -0.02),
         lights=(key, fill),
         sky_rgb=(0.36, 0.37, 0.4),
         ground_rgb=(0.2, 0.19, 0.18),
+        pattern_depth=0.0,
         background="plain",
         background_rgb=((0.3, 0.33, 0.36), (0.3, 0.33, 0.36)),
         exposure=1.05,
-        gamma=2.2,
-        saturation=1.0,
-        blur=0.3,
-        noise=0.0,
-        jpeg=0,
     )
     return weights, render.prepare(head, heads.identity(head, weights), look, view, size=size)
 

@@ -8,7 +8,7 @@ which of them, in which order and how far out of focus is drawn. Colours are dis
 import cv2
 import numpy as np
 
-SIDE = 160  # pixels: sharper than that no background need be
+SIDE = 104  # pixels: sharper than that no background need be
 
 Rgb = np.ndarray
 
@@ -129,15 +129,15 @@ def _writing(rng, image, first, second) -> None:
 
 def _lamps(rng, image, first, second) -> None:
     """Lights out of focus: discs, some of them at one size and close together."""
-    radius = rng.uniform(1.5, 12)
+    radius = rng.uniform(1.0, 8)
     hue = rng.uniform(0.4, 1.0, 3)
+    layer = np.zeros_like(image)
     for _ in range(rng.integers(6, 45)):
-        layer = np.zeros_like(image)
         x, y = rng.integers(0, SIDE, 2).tolist()
         own = max(1, int(radius * rng.uniform(0.6, 1.4)))
-        r, g, b = (hue * rng.uniform(0.5, 1.0, 3)).tolist()
+        r, g, b = (hue * rng.uniform(0.1, 0.9) * rng.uniform(0.5, 1.0, 3)).tolist()
         cv2.circle(layer, (x, y), own, (r, g, b), -1, cv2.LINE_AA)
-        image += layer[...] * np.float32(rng.uniform(0.2, 0.9))
+    image += layer
 
 
 def _leaves(rng, image, first, second) -> None:
@@ -259,5 +259,5 @@ def place(rng: np.random.Generator, kind: str, first: Rgb, second: Rgb) -> np.nd
     layers = tuple(n for i, n in enumerate(names) if (rng.random() < 0.55) or i == 0)
     dark = 0.3 if kind == "night" else 1.0
     image = busy(rng, first * dark, second, layers)
-    focus = float(np.exp(rng.uniform(np.log(0.8), np.log(8.0))))
+    focus = float(np.exp(rng.uniform(np.log(0.6), np.log(5.5))))
     return cv2.GaussianBlur(image, (0, 0), focus)

@@ -65,7 +65,7 @@ def sample_camera(rng: np.random.Generator) -> Camera:
     strong = rng.random() < 0.12
     white = np.exp(np.array([warm, tint, -warm]) * (2.0 if strong else 1.0))
     white /= white.mean()
-    contrast = float(np.exp(rng.normal(0.0, 0.22)))
+    contrast = float(np.exp(rng.normal(0.0, 0.18)))
     lift = float(rng.uniform(0, 0.16) * (rng.random() < 0.25))
     tone = float(np.exp(rng.normal(0, 0.22)))
     sepia = float(rng.uniform(0.4, 1.0) * (rng.random() < 0.03))
@@ -215,7 +215,7 @@ def _tones(camera: Camera) -> np.ndarray | None:
 def _compressed(image_HWC: np.ndarray, quality: int) -> np.ndarray:
     """One round trip through JPEG."""
     _, data = cv2.imencode(".jpg", image_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
 
 
 def _bordered(image_HWC: np.ndarray, border_4: tuple[float, float, float, float]) -> np.ndarray:

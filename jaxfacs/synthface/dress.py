@@ -143,7 +143,7 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
         attributes_VC=np.concatenate(table),
         resting_V3=canvases.vertex_normals(neutral_V3, head.triangles_F3),
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
-        creases_HW3=_resting_creases(sheet, look.age),
+        creases_HW3=_resting_creases(sheet, 1.5 * look.age * look.crease),
         _atlases=[coat.atlas_HW3],
     )
 

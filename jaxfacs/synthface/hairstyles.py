@@ -150,14 +150,16 @@ def _at(image_HW: np.ndarray, direction_N3: np.ndarray) -> np.ndarray:
 
 def _roots(rng, skull: Skull, style: Style, look: Look, marks: np.ndarray):
     """Unit directions of the roots, the length of each lock, and which fall over the forehead."""
-    many = 620
+    many = 900
     turn = np.arange(many) * np.pi * (3 - np.sqrt(5)) + rng.uniform(0, 6)
     height = np.linspace(-0.75, 0.999, many) + rng.normal(0, 0.01, many)
     height = np.clip(height, -1, 1)
     wide = np.sqrt(1 - height**2)
     direction = np.stack([wide * np.sin(turn), height, wide * np.cos(turn)], axis=1)
     direction = direction[skull.scalp(direction) > 0.45]
-    keep = rng.permutation(len(direction))[: style.locks]
+    # The front is what is seen of most heads: three locks there for one behind.
+    wanted = rng.random(len(direction)) / np.where(direction[:, 2] > 0, 3.0, 1.0)
+    keep = np.argsort(wanted)[: style.locks]
     direction = direction[keep]
     length = style.length * look.hair_length * rng.uniform(0.75, 1.15, len(direction))
     front = np.zeros(len(direction), bool)
@@ -178,6 +180,7 @@ def _grow(rng, skull: Skull, style: Style, look: Look, marks, roots, length, fro
         0.5 if style.comb == "back" else 1.0
     )
     step = (length / (_POINTS - 1))[:, None]
+    deep = (np.minimum(length, 4.0) * rng.uniform(0.25, 0.8, count))[:, None]
     phase, often = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.8, 1.4, count) * 1.7
     crossing = rng.random(count) < look.loose  # strands that fall into the face
     clear = rng.uniform(0.86, 1.06) * np.ones(count)
@@ -195,7 +198,12 @@ def _grow(rng, skull: Skull, style: Style, look: Look, marks, roots, length, fro
         away = at - skull.centre_3
         far = np.linalg.norm(away, axis=1, keepdims=True)
         least = (skull.radius(away / far) + lift * min(1.0, k / 2.5))[:, None]
-        at = skull.centre_3 + away * np.maximum(1.0, least / far)
+        scale = np.maximum(1.0, least / far)
+        if style.comb == "back":  # bound: it lies on the head
+            scale = least / far
+        elif style.comb == "up":  # cut to a layer
+            scale = np.minimum(scale, (least + deep) / far)
+        at = skull.centre_3 + away * scale
         at = _out_of_face(at, marks, clear, front, look)
         path.append(at)
     return np.stack(path, axis=1)
@@ -257,7 +265,7 @@ def _ribbons(rng, skull: Skull, style: Style, look: Look, path_NK3: np.ndarray, 
     half = across * (width / 2)[..., None]
     middle = path_NK3 + out * 0.12 * width[..., None]  # ribbons are arched
     vertices = np.stack([path_NK3 - half, middle, path_NK3 + half], axis=2)
-    edge = np.stack([0.5 - 0.2 * t, 1.2 - 0.7 * t**4, 0.5 - 0.2 * t], axis=1)
+    edge = np.stack([0.72 - 0.3 * t**2, 1.3 - 0.6 * t**4, 0.72 - 0.3 * t**2], axis=1)
     edge = np.broadcast_to(edge, (count, points, 3))
     tone = rng.uniform(0.8, 1.3, count)[:, None, None]
     tips = 1 + (look.tips - 1) * np.clip(t * 1.4 - 0.3, 0, 1)

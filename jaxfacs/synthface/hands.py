@@ -42,6 +42,9 @@ def hand(thing: Thing, pixels_per_cm: float, skin_rgb: np.ndarray) -> Sprite:
     cover = np.zeros(x.shape, np.float32)
     for start, end, r0, r1, lift in bones:
         _capsule(x, y, start, end, r0, r1, lift, scale, top, normal, cover)
+    # Flesh: no edges where one bone ends and the next begins.
+    normal = cv2.GaussianBlur(normal, (0, 0), max(0.22 * scale, 0.5))
+    normal /= np.maximum(np.linalg.norm(normal, axis=2, keepdims=True), 1e-3)
     if mirrored:
         normal[..., 0] *= -1
     noise = rng.standard_normal((12, 12)).astype(np.float32)

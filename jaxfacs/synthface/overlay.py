@@ -92,7 +92,7 @@ def draw(
     size = over.size
     for ring in over.lenses:
         _glare(image_HW3, project(ring), over.glare)
-    covered = ((marks_68x2 < 0) | (marks_68x2 > size - 1)).any(axis=1)
+    covered = np.zeros(68, bool)
     at = np.clip(np.round(marks_68x2).astype(int), 0, size - 1)
     for thing, cloth in over.worn:
         cover = _wear(thing, cloth, image_HW3, marks_68x2)
@@ -104,7 +104,8 @@ def draw(
         image_HW3[:] = cv2.multiply(image_HW3, cv2.merge([over.light_HW] * 3), dtype=cv2.CV_8U)
     left, top, right, bottom = np.array(over.view.camera.border_4) * size
     inside = (marks_68x2 > (left, top)) & (marks_68x2 < (size - right, size - bottom))
-    return covered | ~inside.all(axis=1)
+    covered |= ~inside.all(axis=1)  # also those outside of the picture
+    return covered
 
 
 def _glare(image_HW3: np.ndarray, ring_N2: np.ndarray, amount: float) -> None:

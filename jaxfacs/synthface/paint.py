@@ -4,6 +4,7 @@ The colour of a point is vertex colour × atlas value: broad tints (lips, flush,
 on the mesh, hairs, freckles, stubble and the eye are drawn in the atlas.
 """
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -201,6 +202,7 @@ def _line(image, points, value, width_cm, sheet) -> None:
     cv2.polylines(image, [np.round(points * 8).astype(np.int32)], False, value, thickness, 16, 3)
 
 
+@functools.lru_cache(maxsize=2)
 def scalp(sheet: Canvas, look: Look) -> np.ndarray:
     """How much hair covers each texel of the scalp, ragged along the hairline."""
     mask = sheet.masks["hair"]

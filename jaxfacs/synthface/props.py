@@ -78,10 +78,10 @@ def hair_shell(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) ->
     wave = rng.normal(0, 0.9, (3, 6))
     lumps = np.cos(at @ wave + rng.uniform(0, 6, 6)).sum(axis=1) / 3.5
     top = np.clip((at[:, 1] - neutral_V3[head.landmarks_68[27], 1] / sheet.unit) / 8, 0, 1)
-    style = {"full": 1.2, "afro": 3.6, "curly": 2.0, "bun": 0.4, "ponytail": 0.4}.get(
+    style = {"full": 1.2, "afro": 1.4, "curly": 1.2, "bun": 0.4, "ponytail": 0.4}.get(
         look.hair, 0.7
     )
-    side = {"afro": 2.6, "curly": 1.0}.get(look.hair, 0.15)
+    side = {"afro": 2.4, "curly": 0.8}.get(look.hair, 0.15)
     parted = 1 + 0.12 * look.part * np.clip(at[:, 0] / 7, -1, 1)
     lift = look.hair_thickness * rise * (side + (style + 0.2) * top * parted + 0.15 * lumps) + 0.1
     uv = sheet.uv_V2[part.used].copy()
@@ -116,8 +116,9 @@ def _bound(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Pro
     half = np.ptp(scalp, axis=0) / 2
     radius = rng.uniform(2.2, 4.0) * unit
     long = 1.0 if look.hair == "bun" else rng.uniform(2.5, 4.5)
-    at = middle + [0, half[1] * np.cos(angle - np.pi / 9), half[2] * -np.sin(angle - np.pi / 9)]
-    at = at + [0, 0.25 * radius, -0.5 * radius]
+    up, behind = np.cos(angle - np.pi / 9), -np.sin(angle - np.pi / 9)
+    at = middle + np.array([0, half[1] * up, half[2] * behind])
+    at = at + np.array([0, 0.25 * radius, -0.5 * radius])
     t = np.linspace(0.02, np.pi - 0.02, 9)[:, None]
     around = np.linspace(0, 2 * np.pi, 19)[:-1]
     lumps = 1 + 0.12 * np.sin(3 * around + 5 * t + rng.uniform(0, 6))
@@ -213,7 +214,7 @@ def glasses(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> li
         for ring in rims:
             many = len(ring)
             fan = np.stack([np.full(many, many), np.arange(many), np.roll(np.arange(many), -1)], 1)
-            middle = ring.mean(axis=0) + [0, 0, 0.25 * sheet.unit]
+            middle = ring.mean(axis=0) + np.array([0, 0, 0.25 * sheet.unit])
             made.append(plain(np.concatenate([ring, middle[None]]), fan, dark, 2.5))
     return made
 

@@ -103,7 +103,7 @@ def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) ->
     lighting = str(light.choice(LIGHTINGS, p=_LIGHTING_SHARE))
     lights, sky, ground = _lit(light, lighting)
     pattern = str(light.choice(PATTERNS, p=_PATTERN_SHARE))
-    pattern_depth = float(light.uniform(0.25, 0.75))
+    pattern_depth = float(light.uniform(0.2, 0.6))
     hues = place.uniform(0, 1, (2, 3))
     tones = place.uniform(0.05, 0.95, (2, 1))
     # Walls and clothes are pale or greyish far more often than they are bright.
@@ -123,7 +123,7 @@ def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) ->
         ground_rgb=ground,
         background=background,
         background_rgb=(_three(colours[0]), _three(colours[1])),
-        exposure=float(np.exp(lens.normal(0, 0.28))),
+        exposure=float(np.exp(lens.normal(0, 0.24))),
         gamma=float(lens.uniform(1.9, 2.5)),
         saturation=0.0 if lens.random() < 0.1 else float(np.clip(lens.normal(1, 0.25), 0.2, 1.7)),
         blur=float(np.exp(lens.uniform(np.log(0.25), np.log(1.5)))),

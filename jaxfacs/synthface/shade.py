@@ -85,6 +85,9 @@ def shade(
       open_N: share of the sky that the point sees.
       shadow_N: 0..1, how far the key light is blocked.
     """
+    if scene.ambient_shadow < 1:
+        hollow = np.where(material_N == SKIN, scene.ambient_shadow, 1.0).astype(np.float32)
+        open_N = 1 - hollow * (1 - open_N)
     base = material_N.astype(np.int32)
     coarse, fine = base * _STEPS, base * _FINE
     sky, ground = np.array(scene.sky_rgb, np.float32), np.array(scene.ground_rgb, np.float32)
