@@ -22,7 +22,7 @@ from jaxfacs.errors import UserError
 from jaxfacs.facs import column
 from jaxfacs.files import replacing
 from jaxfacs.progress import track
-from jaxfacs.synthface import dress, framing, heads, motion, people, render, scene
+from jaxfacs.synthface import dress, framing, heads, hidden, motion, people, render, scene
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
 from jaxfacs.synthface.people import Person, sample_person
@@ -51,6 +51,7 @@ class Clip:
       subject: who it is.
       landmarks_T68x2: float32 pixels, iBUG order.
       box_T4: float32 (x, y, w, h) pixels about landmarks and forehead.
+      covered_T68: bool, landmarks that the picture does not show, see `render.Rendered`.
       pose_T3: degrees (yaw, pitch, roll); + is FACS 51, 53, 55.
       gaze_T2: degrees (yaw, pitch) of the eyes in the head; + is left, up.
       events: onset, apex and offset of every action.
@@ -66,6 +67,7 @@ class Clip:
     subject: str
     landmarks_T68x2: np.ndarray
     box_T4: np.ndarray
+    covered_T68: np.ndarray
     pose_T3: np.ndarray
     gaze_T2: np.ndarray
     events: tuple[Event, ...]
@@ -146,7 +148,9 @@ def clip(
     )
     view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     shots = list(_shoot(head, person, dressed, moves, view, size, about))
-    intensity_TA, occurrence_TA = _labels(head, person, moves, [s.landmarks_68x3 for s in shots])
+    covered_T68 = np.stack([s.picture.covered_68 for s in shots])
+    marks = [s.landmarks_68x3 for s in shots]
+    intensity_TA, occurrence_TA = _labels(head, person, moves, marks, covered_T68)
     return Clip(
         frames_THWC=np.stack([s.picture.image_HWC for s in shots]),
         labels=LABELS,
@@ -156,6 +160,7 @@ def clip(
         subject=person.name,
         landmarks_T68x2=np.stack([s.picture.landmarks_68x2 for s in shots]),
         box_T4=np.stack([s.picture.box_4 for s in shots]),
+        covered_T68=covered_T68,
         pose_T3=moves.pose_T6[:, :3],
         gaze_T2=moves.gaze_T2,
         events=moves.events,
@@ -193,13 +198,14 @@ def film(
     shows, moves = _play(rng, emotions, fps)
     view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     frames = len(moves.blink_T)
-    landmarks = []
+    landmarks, covered = [], []
     with _writing(path, size, fps) as write:
         shots = _shoot(head, person, dressed, moves, view, size)
         for shot in track(shots, label="filming", total=frames, unit="frame"):
             write(shot.picture.image_HWC)
             landmarks.append(shot.landmarks_68x3)
-    intensity_TA, occurrence_TA = _labels(head, person, moves, landmarks)
+            covered.append(shot.picture.covered_68)
+    intensity_TA, occurrence_TA = _labels(head, person, moves, landmarks, np.stack(covered))
     told = [_told(shows, t / fps, occurrence_TA[t]) for t in range(frames)]
     csv_path = path.with_suffix(".csv")
     _write_csv(csv_path, person.name, fps, told, intensity_TA, occurrence_TA)
@@ -248,9 +254,13 @@ def _shoot(
 
 
 def _labels(
-    head: Head, person: Person, moves: Motion, landmarks_T: list[np.ndarray]
+    head: Head,
+    person: Person,
+    moves: Motion,
+    landmarks_T: list[np.ndarray],
+    covered_T68: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    return true_labels(
+    intensity_TA, occurrence_TA = true_labels(
         moves.intensity,
         blink_T=moves.blink_T,
         landmarks_T68x3=np.stack(landmarks_T),
@@ -258,6 +268,9 @@ def _labels(
         speech=moves.speech,
         optional=[label for label in heads.OPTIONAL if label in head.shapes],
     )
+    unseen_TA = hidden.unseen(LABELS, intensity_TA, covered_T68)
+    intensity_TA[unseen_TA], occurrence_TA[unseen_TA] = -1, -1
+    return intensity_TA, occurrence_TA
 
 
 def _seen_emotion(

@@ -87,11 +87,19 @@ def close_up(
     side = float((high - low).max())
     corner = (low + high - side) / 2
     centre_x, centre_y = ((0.5 + np.array(view.centre_2) - corner) / side - 0.5).tolist()
+    # What is black at the edges of the whole picture is seen as far as the part reaches there.
+    left, top, right, bottom = view.camera.border_4
+    far = 1 - corner - side
+    edges = ((left, corner[0]), (top, corner[1]), (right, far[0]), (bottom, far[1]))
+    left, top, right, bottom = (
+        float(np.clip((width - off) / side, 0, width)) for width, off in edges
+    )
     close = dataclasses.replace(
         view,
         fill=view.fill / side,
         centre_2=(centre_x, centre_y),
         # The lens blurs the whole picture, of which this is a part.
         blur=view.blur / side,
+        camera=dataclasses.replace(view.camera, border_4=(left, top, right, bottom)),
     )
     return close, side / float(np.median(box_T4[:, 2]))

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from jaxfacs.synthface import canvas as canvases
+from jaxfacs.synthface import overlay, raster, scene, shade
 from jaxfacs.synthface import paint as painting
-from jaxfacs.synthface import raster, scene, shade
 from jaxfacs.synthface.canvas import SKIN
 from jaxfacs.synthface.dress import ALBEDO, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
 from jaxfacs.synthface.framing import Lens, lens
@@ -26,6 +26,7 @@ from jaxfacs.synthface.look import Look
 from jaxfacs.synthface.scene import Scene
 
 OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of the steps
+_HIDDEN_CM = 0.8  # what lies so far before a landmark hides it; lids and lashes lie less far
 STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -36,12 +37,15 @@ class Rendered:
     Attributes:
       image_HWC: uint8 RGB, size×size×3.
       landmarks_68x2: float32 (x, y) pixels, iBUG order; hidden ones are projected all the same.
+      covered_68: bool, landmarks that the picture does not show: outside it, behind a thing, behind
+        hair or glasses, or on the far side of the face.
       box_4: float32 (x, y, w, h) pixels: the landmarks and the forehead above them.
     """
 
     image_HWC: np.ndarray
     landmarks_68x2: np.ndarray
     box_4: np.ndarray
+    covered_68: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,7 @@ class Stage:
     background_HW3: np.ndarray
     tables: shade.Materials
     camera: Lens
+    overlays: overlay.Overlay
 
     @property
     def head(self) -> Head:
@@ -103,6 +108,7 @@ def prepare(
         background_HW3=scene.background(view, fine),
         tables=_tables(),
         camera=camera,
+        overlays=overlay.prepare(head, neutral_V3, dressed.sheet, look, view, size),
     )
 
 
@@ -134,7 +140,8 @@ def draw(
     turn = rotation(pose_6[:3])
     table = stage.dressed.attributes_VC.copy()
     _posed_attributes(stage, table, vertices_V3, turn)
-    at = _place(stage, vertices_V3, turn, np.asarray(pose_6[3:], np.float32))
+    shift_3 = np.asarray(pose_6[3:], np.float32) * np.float32(stage.camera.unit)
+    at = _place(stage, vertices_V3, turn, shift_3)
     inverse = stage.camera.inverse_depth(at)
     xy = stage.camera.project(at, inverse)
 
@@ -169,8 +176,16 @@ def draw(
     image = stage.background_HW3.copy()
     image.reshape(-1, 3)[seen.pixel_N] = scene.expose(linear, stage.scene)
     image = cv2.resize(image, (stage.size, stage.size), interpolation=cv2.INTER_AREA)
-    marks = xy[stage.head.landmarks_68] * (stage.size / fine)
-    return Rendered(scene.photograph(image, stage.scene, frame), marks, _box(marks))
+    ratio = np.float32(stage.size / fine)
+    marks = xy[stage.head.landmarks_68] * ratio
+
+    def project(points_N3: np.ndarray) -> np.ndarray:
+        at = points_N3.astype(np.float32) @ turn.T + shift_3
+        return stage.camera.project(at, stage.camera.inverse_depth(at)) * ratio
+
+    covered = overlay.draw(stage.overlays, image, marks, project, frame)
+    covered |= _behind(stage, seen, xy, inverse, fine)
+    return Rendered(scene.photograph(image, stage.scene, frame), marks, _box(marks), covered)
 
 
 def render(
@@ -220,6 +235,16 @@ def _comb(stage: Stage, table_VC, xy, inverse, fine: int) -> raster.Raster:
     strand = _painted(stage, rows[:, :2])[:, 1] - 1
     kept = rows[:, 2] + 0.8 * strand > 0.5
     return raster.Raster(hair.pixel_N[kept], hair.triangle_N[kept], hair.inverse_depth_N[kept])
+
+
+def _behind(stage: Stage, seen: raster.Raster, xy, inverse, fine: int) -> np.ndarray:
+    """Which landmarks something nearer hides: bool 68."""
+    depth = np.zeros(fine * fine, np.float32)
+    depth[seen.pixel_N] = seen.inverse_depth_N
+    marks = stage.head.landmarks_68
+    column, row = np.clip(xy[marks].astype(np.int32), 0, fine - 1).T
+    before = 1 / inverse[marks] - 1 / np.maximum(depth[row * fine + column], 1e-9)
+    return before > _HIDDEN_CM * stage.camera.unit
 
 
 def _painted(stage: Stage, uv_N2: np.ndarray) -> np.ndarray:
@@ -288,7 +313,8 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
         normals[eye.vertices] = out + 0.55 * cornea * (out - cosine[:, None] * ahead)
         table_VC[eye.vertices, OPEN] = shade.under_lids(at, marks[first : first + 6], unit)
     cavity = stage.dressed.fixed.cavity_V
-    table_VC[:total][cavity, OPEN] = shade.in_mouth(vertices_V3[cavity], marks, unit)
+    light = shade.in_mouth(vertices_V3[cavity], marks, unit)
+    table_VC[:total][cavity, OPEN] = 1 - stage.dressed.look.mouth_shadow * (1 - light)
     towards = np.array(stage.scene.lights[0].towards_3, np.float32)
     if stage.scene.lights[0].shadow > 0:
         casts = stage.dressed.fixed.skin_V
@@ -325,7 +351,7 @@ def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
     for prop in stage.dressed.props:
         at.append(prop.vertices_N3 @ (turn_33 if prop.turns == 1 else hardly).T)
     placed = np.concatenate(at)
-    placed += shift_3 * np.float32(stage.dressed.sheet.unit)
+    placed += shift_3
     return placed
 
 
@@ -338,18 +364,20 @@ def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     where = np.flatnonzero(np.abs(bump[:, 0]) + np.abs(bump[:, 1]) > 0.004)
     bump = bump.take(where, axis=0)
     normal_N3[where] = shade.bend(normal_N3.take(where, axis=0), bump[:, :2], up_3)
-    open_N[where] *= np.clip(1 - 0.7 * bump[:, 2], 0.4, 1)
+    open_N[where] *= np.clip(1 - bump[:, 2], 0.35, 1)
 
 
 def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:
     """The crease map of this moment, inside the stage's window."""
     total = stage.dressed.creases_HW3.copy()
+    # Young skin folds little; between people of one age it differs as much as with age.
+    deep = stage.dressed.look.crease * (0.75 + 1.5 * stage.dressed.look.age)
     for label, one in zip(
         stage.dressed.sheet.creases, stage.dressed.sheet.crease_KHW3, strict=True
     ):
         on = max(wrinkles.get(label, 0.0), wrinkles.get(label.lstrip("LR"), 0.0))
         if on > 0.01:
-            total += np.float32(min(on, 1.0) * (0.6 + 0.7 * stage.dressed.look.age)) * one
+            total += np.float32(min(on, 1.2) * deep) * one
     return total
 
 

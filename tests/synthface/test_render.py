@@ -9,6 +9,7 @@ import pytest
 from jaxfacs.synthface import dress, heads, render
 from jaxfacs.synthface.look import HAIR_STYLES, sample_look
 from jaxfacs.synthface.scene import sample_scene
+from jaxfacs.synthface.variation import Variation
 
 SIZE = 96
 
@@ -164,12 +165,14 @@ def test_a_picture_too_small_is_refused(head):
 
 
 def test_haar_finds_near_frontal_faces(head):
-    """30 varied people; the whole aim (98 % of hundreds) is measured by hand, not here."""
+    """30 varied people; the whole aim (98 % of hundreds) is measured by hand, not here. No hand is
+    before the face, and the camera is a good one."""
+    plainly = Variation.without("occlusion", "camera")
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
     found = 0
     for seed in range(30):
         rng = np.random.default_rng((2, seed))
-        look, view = sample_look(rng), sample_scene(rng)
+        look, view = sample_look(rng), sample_scene(rng, plainly)
         weights = rng.normal(0, 0.8, len(head.identity_M_V3))
         labels = rng.choice(list(head.shapes), 3)
         intensity = {str(label): float(rng.uniform(0, 4)) for label in labels}
