@@ -34,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ),
     ("export",): ("jaxfacs.convert.command", "export", "a checkpoint -> one file for inference"),
     ("inspect",): ("jaxfacs.infer.inspect_command", "inspect", "what is in such a file"),
+    ("adapt",): ("jaxfacs.infer.adapt_command", "adapt", "a model -> one that fits your films"),
     ("predict",): ("jaxfacs.infer.command", "predict", "films, pictures -> AUs and emotions"),
     ("report",): ("jaxfacs.infer.views.command", "report", "a film and its table -> one page"),
     ("plot",): ("jaxfacs.infer.views.command", "plot", "a table -> timelines, a face map"),

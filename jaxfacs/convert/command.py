@@ -21,6 +21,7 @@ def export(
     emotions: str = "auto",
     precision: Precision = "float32",
     source: tuple[str, ...] = (),
+    adaptable: bool = True,
 ) -> int:
     """Write a trained checkpoint as one file for inference.
 
@@ -40,6 +41,7 @@ def export(
         validation clips against float32, printed, and kept in the file
       source: where the records lie on which that is measured, if not where they were in training;
         without any it is measured on random frames
+      adaptable: put in what `jaxfacs adapt --statistics` needs, where the network has statistics
     """
     chosen = parse_step(step)
     if out.is_dir():
@@ -61,6 +63,7 @@ def export(
         own_emotions=emotions == "auto",
         precision=precision,
         reports=read_reports(workdir, trained.step),
+        adaptable=adaptable,
     )
     made = bundle.read(path)
     for line in bundle_text.precision_lines(made.manifest["precision"]):
@@ -81,6 +84,8 @@ def export_trained(
     own_emotions: bool = True,
     precision: Precision = "float32",
     reports: Mapping[str, Any] | None = None,
+    adaptable: bool = False,
+    confidence_threshold: float | None = None,
 ) -> Path:
     """Writes the bundle of a `train.trained.Trained`; returns its path.
 
@@ -91,6 +96,8 @@ def export_trained(
       own_emotions: whether the network's own emotions, if it has them, are used.
       precision: of the weights and the computation.
       reports: what `jaxfacs evaluate` measured, for the model card.
+      adaptable: puts in what `jaxfacs adapt --statistics` needs.
+      confidence_threshold: answers of less confidence are flagged; see `infer.bundle.Bundle`.
     """
     import jax
     import jax.numpy as jnp
@@ -98,6 +105,7 @@ def export_trained(
     from jaxfacs.convert import model_card
     from jaxfacs.convert import precision as precisions
     from jaxfacs.convert.export import flat, write_bundle
+    from jaxfacs.convert.statistics import statistics_of
     from jaxfacs.infer.bundle import InputSpec
 
     experiment = trained.experiment
@@ -149,6 +157,8 @@ def export_trained(
         about=about,
         precision={"name": precision, **measured},
         card=card,
+        statistics=statistics_of(trained, precision) if adaptable else None,
+        confidence_threshold=confidence_threshold,
     )
 
 

@@ -31,6 +31,7 @@ def write_bundle(
     aus: tuple[str, ...],
     tolerance: float = 1e-4,
     any_time: bool = True,
+    statistics: Function | None = None,
     **manifest: Any,
 ) -> Path:
     """Exports `function` for CPU, CUDA and TPU, checks it, and writes the bundle.
@@ -47,6 +48,8 @@ def write_bundle(
       aus: labels of its answers.
       any_time: whether clips of any length are tried at all.
       tolerance: how far the exported program may be from `function` on random frames.
+      statistics: (weights, frames_BTHWC) -> its layers' statistics of these frames, by which
+        `jaxfacs adapt` adapts it; where it cannot be exported a line on stderr says why.
       **manifest: further arguments of `infer.bundle.write`.
 
     Raises:
@@ -59,7 +62,14 @@ def write_bundle(
     if time == bundle.ANY:
         check(input, input.frames + 1, num_aus=len(aus), tolerance=tolerance)
     return bundle.write(
-        out, function=serialised, weights=weights, input=input, aus=aus, time=time, **manifest
+        out,
+        function=serialised,
+        weights=weights,
+        input=input,
+        aus=aus,
+        time=time,
+        statistics=None if statistics is None else _statistics(statistics, weights, input),
+        **manifest,
     )
 
 
@@ -92,6 +102,18 @@ def serialise(
     return serialised, input.frames
 
 
+def _statistics(
+    function: Function, weights: Mapping[str, np.ndarray], input: InputSpec
+) -> bytes | None:
+    """The program of a network's statistics, for any batch of clips of the usual length."""
+    try:
+        return _traced(function, weights, input, f"b, {input.frames}")
+    except Exception as error:  # as above; the bundle is good for all else
+        told = f"it cannot be adapted with jaxfacs adapt --statistics: {_first_line(error)}"
+        print(told, file=sys.stderr)
+        return None
+
+
 def _traced(
     function: Function, weights: Mapping[str, np.ndarray], input: InputSpec, clips: str
 ) -> bytes:
@@ -105,10 +127,13 @@ def _traced(
 
 def flat(**trees: Any) -> dict[str, np.ndarray]:
     """Nested dicts of arrays as one flat dict: {"params/head/kernel": …}."""
-    leaves = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(trees)[0]:
-        leaves[jax.tree_util.keystr(path, simple=True, separator="/")] = np.asarray(leaf)
-    return leaves
+    return {name: np.asarray(leaf) for name, leaf in flat_arrays(**trees).items()}
+
+
+def flat_arrays(**trees: Any) -> dict[str, Any]:
+    """`flat` of arrays of any kind, as they are."""
+    found = jax.tree_util.tree_flatten_with_path(trees)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in found}
 
 
 def nested(weights: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ NOT_FOR = (
 )
 RENDERED = "synthface"
 RENDERED_ONLY = "faces of real people: it learned from rendered ones alone"
-_PER_AU = ("au", "average_precision", "f1", "known")
+_PER_AU = ("au", "average_precision", "f1", "known", "occurrence")
 _OF_A_SET = ("name", "digest", "licence", "citation", "version")
 
 

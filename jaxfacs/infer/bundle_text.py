@@ -30,6 +30,8 @@ def lines(bundle: Bundle, *, platforms: Sequence[str], outputs: Iterable[str]) -
             "precision": bundle.precision,
             "platforms": ", ".join(platforms),
             "faces": crop,
+            "unsure below": bundle.confidence_threshold,
+            "adapts": "its statistics (jaxfacs adapt)" if bundle.statistics else None,
         }
     )
     yield from precision_lines(bundle.manifest.get("precision", {}))
@@ -37,6 +39,8 @@ def lines(bundle: Bundle, *, platforms: Sequence[str], outputs: Iterable[str]) -
     yield "origin"
     yield from _pairs({key: about[key] for key in _ORIGIN if about.get(key) not in (None, "", {})})
     yield from _pairs({"in training": _numbers(about.get("validation", {}), prefix="mean_")})
+    for step in about.get("adapted", ()):
+        yield from _pairs({"adapted": _adapted(step)})
     yield from _card(bundle.card)
     yield "parts"
     for name, part in bundle.manifest["parts"].items():
@@ -53,6 +57,19 @@ _ORIGIN = (
 def size(count: int) -> str:
     """Bytes for people: "11.1 MB"."""
     return next((f"{count / by:.1f} {unit}" for unit, by in _UNITS if count >= by), f"{count} B")
+
+
+def _adapted(step: Mapping[str, Any]) -> str:
+    """What `jaxfacs adapt` did once."""
+    done = []
+    if "statistics" in step:
+        done.append(f"statistics ({step['statistics']['keep']:g} of the old ones kept)")
+    if "thresholds" in step:
+        done.append(f"thresholds of {len(step['thresholds'])} AUs")
+    if "rest" in step:
+        done.append("a rest")
+    films = ", ".join(film["file"] for film in step["films"])
+    return f"{', '.join(done)}; to {films}"
 
 
 def _aus(bundle: Bundle) -> Iterator[str]:

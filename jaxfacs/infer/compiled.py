@@ -1,6 +1,7 @@
 """A bundle's network, ready to run on one device."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,24 @@ def network(bundle: Bundle, device: jax.Device | None = None) -> Network:
     )
 
 
+def statistics(bundle: Bundle, device: jax.Device | None = None) -> Callable[..., Any]:
+    """(weights, uint8 clips) -> the statistics of these clips, by the weights' names.
+
+    Raises:
+      UserError: the bundle holds no such program, or this version of JAX cannot read it.
+    """
+    if bundle.statistics is None:
+        raise UserError(
+            f"{bundle.path} holds nothing to re-estimate its statistics with; export it again with "
+            "this version of jaxfacs (a network without batch normalisation has none)"
+        )
+    device = device or jax.devices()[0]
+    call = jax.jit(_deserialised(bundle, bundle.statistics).call)
+    return lambda weights, clips: call(
+        jax.device_put(dict(weights), device), jax.device_put(clips, device)
+    )
+
+
 def described(bundle: Bundle) -> tuple[list[str], dict[str, str]]:
     """The platforms that a bundle's program was exported for, and its outputs with their shapes.
 
@@ -85,9 +104,9 @@ def _outputs(exported: export.Exported) -> dict[str, Any]:
     return jax.tree.unflatten(exported.out_tree, exported.out_avals)
 
 
-def _deserialised(bundle: Bundle) -> export.Exported:
+def _deserialised(bundle: Bundle, function: bytes | None = None) -> export.Exported:
     try:
-        return export.deserialize(bytearray(bundle.function))
+        return export.deserialize(bytearray(bundle.function if function is None else function))
     except ImportError as error:
         raise UserError(
             f"{bundle.path} is read through jax.export, which needs flatbuffers; install it with "
