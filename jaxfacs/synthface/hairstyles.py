@@ -183,8 +183,11 @@ def _grow(rng, skull: Skull, style: Style, look: Look, marks, roots, length, fro
     deep = (np.minimum(length, 4.0) * rng.uniform(0.25, 0.8, count))[:, None]
     phase, often = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.8, 1.4, count) * 1.7
     crossing = rng.random(count) < look.loose  # strands that fall into the face
+    crossing &= (roots[:, 2] > 0.1) & ~front
+    over = np.stack([0.4 * np.sign(roots[:, 0]), np.full(count, -0.2), np.ones(count)], axis=1)
+    ahead[crossing] = _unit(over)[crossing]
     clear = rng.uniform(0.86, 1.06) * np.ones(count)
-    clear[crossing] *= rng.uniform(0.25, 0.8, int(crossing.sum()))
+    clear[crossing] *= rng.uniform(0.2, 0.8, int(crossing.sum()))
     path = [at]
     for k in range(1, _POINTS):
         out = _unit(at - skull.centre_3)

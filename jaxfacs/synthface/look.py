@@ -177,7 +177,7 @@ def sample_look(rng: np.random.Generator, variation: Variation = EVERYTHING) -> 
     darker = float(crop.uniform(0.35, 0.9))
     # Many are hardly seen beside the skin; all are darker than it.
     brow = _scaled(hair_rgb, darker * _contrast(hair_rgb, melanin, haemoglobin))
-    white = float(eyes.uniform(0.36, 0.64))
+    white = float(eyes.uniform(0.30, 0.60))
     freckled = skin.random() < 0.25 and melanin < 1.2
     lashes = float(eyes.uniform(0.2, 1.0))
     paint = _make_up(wear, likely=hair in _WORN_LONG, bearded=beard != "none")
@@ -196,7 +196,7 @@ def sample_look(rng: np.random.Generator, variation: Variation = EVERYTHING) -> 
         crease=float(np.exp(skin.normal(0, 0.35))),
         **paint,
         brow_rgb=brow,
-        brow_density=float(crop.uniform(0.25, 1.0)),
+        brow_density=float(crop.uniform(0.1, 1.0)),
         brow_width=float(crop.uniform(0.45, 1.15)),
         lash=lashes,
         lid_crease=float(eyes.uniform(0.25, 1.0) * (eyes.random() < 0.75)),
@@ -217,7 +217,7 @@ def sample_look(rng: np.random.Generator, variation: Variation = EVERYTHING) -> 
         part=float(crop.choice([-1, 1]) * crop.uniform(0, 3.2)),
         fringe=bool(crop.random() < 0.5),
         fringe_clear=float(crop.uniform(-0.2, 3.0)),
-        loose=float(crop.uniform(0.03, 0.3) * (crop.random() < 0.3)),
+        loose=float(crop.uniform(0.03, 0.25) * (crop.random() < 0.3)),
         tips=float(np.exp(crop.normal(0, 0.25))),
         streaks=float(crop.uniform(0.1, 0.5) * (crop.random() < 0.2)),
         beard=beard,
