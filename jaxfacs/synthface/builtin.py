@@ -30,13 +30,14 @@ def head() -> heads.Head:
     at = whole.vertices_V3
     k = Skin(at, whole.below_V, _outwards(at), whole.v_V)
     skin = whole.of("skin")
+    modes_M_V3 = people.identity_modes(whole)
     return heads.Head(
         name="builtin",
         vertices_V3=at.astype(np.float32),
         triangles_F3=whole.triangles_F3.astype(np.int32),
         part_F=whole.part_F.astype(np.uint8),
         shapes=dict(_shapes(whole, k)),
-        identity_M_V3=people.identity_modes(whole),
+        identity_M_V3=modes_M_V3,
         landmarks_68=paint.landmarks(whole),
         masks=paint.masks(whole, k),
         wrinkles={
@@ -48,6 +49,7 @@ def head() -> heads.Head:
         eyes=_eyes(whole),
         correctives=tuple(_correctives(whole, k)),
         gaze_shapes=dict(_gaze_shapes(whole, k)),
+        traits=people.traits(modes_M_V3),
         finish=_lid_closer(whole, k),
     )
 

@@ -225,6 +225,48 @@ MODES: tuple[tuple[Callable[..., _Field], bool], ...] = (
 )  # fmt: skip
 
 
+# What a clear case of a trait is made of, in standard deviations of the modes.
+TRAITS: dict[str, dict[Callable[..., _Field], float]] = {
+    "child": {
+        _length: -2.2,
+        _nose_length: -1.5,
+        _nose_bridge: -1.6,
+        _nose_tip: -0.6,
+        _eye_size: 2.0,
+        _forehead: 1.5,
+        _jaw_width: -1.0,
+        _chin: -1.6,
+        _fat: 1.0,
+        _brow_ridge: -1.0,
+        _width: 0.8,
+        _cheekbones: -0.5,
+    },
+    "old": {_sag: 2.0, _brow_height: -0.8, _lid_fold: 1.2, _lip_fullness: -1.0, _ears: 0.6},
+    "male": {
+        _brow_ridge: 0.9,
+        _jaw_width: 0.9,
+        _chin: 0.7,
+        _chin_width: 0.6,
+        _brow_height: -0.6,
+        _lip_fullness: -0.5,
+        _nose_width: 0.4,
+        _cheekbones: -0.3,
+        _eye_size: -0.4,
+    },
+}
+
+
+def traits(modes_M_V3: np.ndarray) -> dict[str, np.ndarray]:
+    """ "child", "old", "male" -> float32 V×3 out of `identity_modes`."""
+    number = {field: i for i, (field, _) in enumerate(MODES)}
+    return {
+        name: np.sum(
+            [np.float32(w) * modes_M_V3[number[field]] for field, w in weights.items()], axis=0
+        )
+        for name, weights in TRAITS.items()
+    }
+
+
 def identity_modes(whole: Body) -> np.ndarray:
     """M×V×3 displacements for one standard deviation of each mode of MODES; float32."""
     at = whole.vertices_V3

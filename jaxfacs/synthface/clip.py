@@ -24,13 +24,22 @@ from jaxfacs.files import replacing
 from jaxfacs.progress import track
 from jaxfacs.synthface import dress, framing, heads, hidden, motion, people, render, scene
 from jaxfacs.synthface.heads import Head
-from jaxfacs.synthface.motion import EMOTIONS, FELT, MIXED, Event, Expression, Motion
+from jaxfacs.synthface.motion import (
+    EMOTIONS,
+    FELT,
+    MIXED,
+    Event,
+    Expression,
+    Motion,
+    affect_of,
+)
 from jaxfacs.synthface.people import Person, sample_person
 from jaxfacs.synthface.truth import LABELS, shown, true_labels
 from jaxfacs.synthface.variation import EVERYTHING, Variation
 
 __all__ = [
-    "EMOTIONS", "LABELS", "Clip", "Film", "Variation", "clip", "film", "load_head", "sample_person",
+    "EMOTIONS", "LABELS", "Clip", "Facts", "Film", "Variation", "clip", "facts", "film",
+    "load_head", "sample_person",
 ]  # fmt: skip
 
 _CHUNK = 16  # frames posed at once: 4 MB of vertices, whatever the length of the film
@@ -54,6 +63,8 @@ class Clip:
       covered_T68: bool, landmarks that the picture does not show, see `render.Rendered`.
       pose_T3: degrees (yaw, pitch, roll); + is FACS 51, 53, 55.
       gaze_T2: degrees (yaw, pitch) of the eyes in the head; + is left, up.
+      valence_arousal_T2: float32 -1..1: where tables place the feeling (`expressions.AFFECT`), in
+        proportion to how strongly it is shown; NaN where it is unknown.
       events: onset, apex and offset of every action.
       head: name of the head model.
       seed, fps: as asked for.
@@ -70,6 +81,7 @@ class Clip:
     covered_T68: np.ndarray
     pose_T3: np.ndarray
     gaze_T2: np.ndarray
+    valence_arousal_T2: np.ndarray
     events: tuple[Event, ...]
     head: str
     seed: int
@@ -151,23 +163,62 @@ def clip(
     covered_T68 = np.stack([s.picture.covered_68 for s in shots])
     marks = [s.landmarks_68x3 for s in shots]
     intensity_TA, occurrence_TA = _labels(head, person, moves, marks, covered_T68)
+    emotion = _seen_emotion(moves.emotion, moves.present, moves.absent, occurrence_TA)
     return Clip(
         frames_THWC=np.stack([s.picture.image_HWC for s in shots]),
         labels=LABELS,
         intensity_TA=intensity_TA,
         occurrence_TA=occurrence_TA,
-        emotion=_seen_emotion(moves.emotion, moves.present, moves.absent, occurrence_TA),
+        emotion=emotion,
         subject=person.name,
         landmarks_T68x2=np.stack([s.picture.landmarks_68x2 for s in shots]),
         box_T4=np.stack([s.picture.box_4 for s in shots]),
         covered_T68=covered_T68,
         pose_T3=moves.pose_T6[:, :3],
         gaze_T2=moves.gaze_T2,
+        valence_arousal_T2=affect_of(moves, emotion),
         events=moves.events,
         head=head.name,
         seed=seed,
         fps=fps,
     )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a clip without rendering it: who is seen, and how the head is held.
+
+    `person` says age, skin and the like; `pose_3` is the median (yaw, pitch, roll) in degrees.
+    """
+
+    subject: int
+    person: people.Facts
+    pose_3: tuple[float, float, float]
+
+
+def facts(
+    seed: int,
+    *,
+    frames: int = 16,
+    fps: float = 25.0,
+    emotion: str | None = None,
+    subject: int | None = None,
+    near_frontal: bool = False,
+    variation: Variation = EVERYTHING,
+) -> Facts:
+    """Of the clip of the same arguments, for results by group."""
+    if subject is None:
+        subject = int(people.stream(seed, people.SUBJECT).integers(1 << 31))
+    moves = motion.sample_motion(
+        people.stream(seed, people.MOTION),
+        frames=frames,
+        fps=fps,
+        emotion=emotion,
+        near_frontal=near_frontal,
+        variation=variation,
+    )
+    yaw, pitch, roll = map(float, np.median(moves.pose_T6[:, :3], axis=0))
+    return Facts(subject, people.facts(subject, variation=variation), (yaw, pitch, roll))
 
 
 def film(

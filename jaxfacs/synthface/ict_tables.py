@@ -44,11 +44,19 @@ RECIPES: dict[str, Recipe] = {
     # Levator labii. The README gives mouthShrugUpper, which pushes the middle of the upper lip up
     # and leaves the infraorbital triangle and the nasolabial fold alone: it is what the chin
     # raiser does to the upper lip. mouthUpperUp has the angular bend and the fold of AU 10.
-    "10": (("mouthUpperUp_{s}", 1.0, ""), ("mouthShrugUpper", 0.35, "side")),
+    "10": (
+        ("mouthUpperUp_{s}", 1.0, ""),
+        ("mouthShrugUpper", 0.35, "side"),
+        ("cheekFold_{s}", 0.6, ""),
+    ),
     # Zygomaticus minor: the README's mouthUpperUp without the lips it would part (those are
     # AU 10): the skin beside the nose rises and the middle of the fold deepens.
-    "11": (("mouthUpperUp_{s}", 0.75, "off_lips"),),
-    "12": (("mouthSmile_{s}", 1.05, ""), ("cheekRaiser_{s}", 0.25, "off_lips")),
+    "11": (("mouthUpperUp_{s}", 0.85, "off_lips"), ("cheekFold_{s}", 1.7, "")),
+    "12": (
+        ("mouthSmile_{s}", 1.1, ""),
+        ("cheekRaiser_{s}", 0.25, "off_lips"),
+        ("cheekFold_{s}", 0.5, ""),
+    ),
     # Buccinator. The shape lifts the corner like a smile; FACS has it tightened inwards: a little
     # of the frown keeps it level.
     "14": (("mouthDimple_{s}", 1.1, ""), ("mouthFrown_{s}", 0.5, "")),
@@ -60,13 +68,13 @@ RECIPES: dict[str, Recipe] = {
     "18": (("mouthPucker", 1.0, ""),),
     # Risorius and platysma: the shape pulls the corners down as much as back; some of the smile's
     # back and up takes the down out, so that 20 is not taken for 15.
-    "20": (("mouthStretch_{s}", 1.0, ""), ("mouthSmile_{s}", 0.15, "")),
+    "20": (("mouthStretch_{s}", 1.05, ""), ("mouthSmile_{s}", 0.28, "")),
     "22": (("mouthFunnel", 1.0, ""),),
     # Orbicularis oris, tightened: the red parts narrow and roll in, the mouth shortens.
     "23": (
-        ("mouthRollLower", 0.5, ""),
-        ("mouthRollUpper", 0.45, ""),
-        ("mouthPucker", 0.35, ""),
+        ("mouthRollLower", 0.6, ""),
+        ("mouthRollUpper", 0.55, ""),
+        ("mouthPucker", 0.42, ""),
     ),
     # Pressed together: flat, with bulges above and below, and no shortening.
     "24": (

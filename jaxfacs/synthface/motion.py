@@ -17,14 +17,15 @@ from jaxfacs.synthface.expressions import (
     FELT,
     MIXED,
     Expression,
+    affect,
     sample_expression,
 )
 from jaxfacs.synthface.heads import PAIRED
 from jaxfacs.synthface.variation import EVERYTHING, Variation
 
 __all__ = [
-    "CONTRADICTORY", "EMOTIONS", "FELT", "MIXED", "Event", "Expression", "Motion", "assemble",
-    "curve", "episode", "intensity_table", "sample_expression", "sample_motion",
+    "CONTRADICTORY", "EMOTIONS", "FELT", "MIXED", "Event", "Expression", "Motion", "affect_of",
+    "assemble", "curve", "episode", "intensity_table", "sample_expression", "sample_motion",
 ]  # fmt: skip
 
 _BLINKS_PER_S = 0.25
@@ -316,6 +317,22 @@ def _target(rng: np.random.Generator, at_camera_T2: np.ndarray) -> np.ndarray:
     else:
         away = np.array([side * (14 + 16 * far), 5 * near[1]])
     return np.broadcast_to(away, at_camera_T2.shape)
+
+
+def affect_of(motion: Motion, emotion: str) -> np.ndarray:
+    """(valence, arousal) of every frame, T×2 float32, of a motion seen as that emotion.
+
+    In proportion to the mean intensity of the actions that make the prototype; NaN where the
+    emotion is unknown or has no place in the table.
+    """
+    frames = len(motion.blink_T)
+    strength_T = np.zeros(frames)
+    for label in motion.present:
+        sides = [label] if label in motion.intensity else ["L" + label, "R" + label]
+        shown = [motion.intensity.get(side, np.zeros(frames)) for side in sides]
+        strength_T += np.max(shown, axis=0) / len(motion.present)
+    place_2 = np.array(affect(emotion), np.float32)
+    return (place_2 * (strength_T / 5)[:, None]).astype(np.float32)
 
 
 def intensity_table(motion: Motion) -> tuple[tuple[str, ...], np.ndarray]:

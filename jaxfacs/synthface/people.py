@@ -85,6 +85,20 @@ class Person:
     style: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """Of a person: years; male (-1..1, the face shape's direction); the look's melanin
+    (0.2..5.5), hair and beard by name, and whether glasses are worn.
+    """
+
+    years: float
+    male: float
+    melanin: float
+    hair: str
+    beard: str
+    glasses: bool
+
+
 def stream(number: int, kind: int) -> np.random.Generator:
     """The chance of one kind for one subject or seed."""
     return np.random.default_rng(np.random.SeedSequence((number, kind)))
@@ -115,24 +129,13 @@ def sample_person(subject: int, *, head: Head, variation: Variation = EVERYTHING
     )
 
 
-def facts(subject: int, *, variation: Variation = EVERYTHING) -> dict[str, float | str]:
-    """What is known exactly of a person without rendering: for results by group.
-
-    Returns:
-      years; male (-1..1, the face shape's direction); melanin (0.2..5.5); hair and beard as the
-      look names them; glasses (0 or 1).
-    """
+def facts(subject: int, *, variation: Variation = EVERYTHING) -> Facts:
+    """What is known exactly of a person without rendering: for results by group."""
     years, male, _ = _shape(subject, 1, variation)
     seen = look.sample_look(stream(subject, LOOK), variation)
     seen = _of_age(seen, years) if variation.people else seen
-    return {
-        "years": years,
-        "male": male,
-        "melanin": seen.melanin,
-        "hair": seen.hair,
-        "beard": seen.beard,
-        "glasses": float(seen.glasses is not None),
-    }
+    worn = seen.glasses is not None
+    return Facts(years, male, seen.melanin, seen.hair, seen.beard, worn)
 
 
 def posing(

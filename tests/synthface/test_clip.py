@@ -17,6 +17,7 @@ from jaxfacs.synthface import heads, truth
 from jaxfacs.synthface.heads import PAIRED
 
 SIZE = 64
+BARE = synthface.Variation.without("occlusion", "wear")  # nothing hides an action
 
 
 def _clip(seed, **options):
@@ -141,11 +142,27 @@ def test_happiness_is_called_so_only_where_the_smile_is_there():
 
 def test_nobody_smiles_in_a_neutral_clip():
     for seed in range(4):
-        made = _clip(seed, emotion="neutral")
+        made = _clip(seed, emotion="neutral", variation=BARE)
         assert made.emotion == "neutral"
         lids = [made.labels.index(x) for x in ("43", "45", "L43", "R43")]
         assert (made.occurrence_TA[:, [truth.column(x) for x in heads.OPTIONAL]] == -1).all()
         assert np.delete(made.occurrence_TA, lids, axis=1).max() == 0
+
+
+def test_a_feeling_has_a_place_as_far_as_it_is_shown():
+    happy = _clip(1, emotion="happiness", frames=1, variation=BARE)
+    valence, arousal = happy.valence_arousal_T2[0]
+    assert happy.emotion == "happiness" and 0.15 < valence <= 0.81 and 0 < arousal < valence
+    assert not _clip(0, emotion="neutral", variation=BARE).valence_arousal_T2.any()
+    assert np.isnan(_clip(2, emotion="contempt", frames=1, variation=BARE).valence_arousal_T2).all()
+
+
+def test_facts_are_those_of_the_clip():
+    made, known = _clip(5, frames=3), synthface.facts(5, frames=3, fps=10.0)
+    assert made.subject == f"builtin-{known.subject:06d}"
+    np.testing.assert_allclose(known.pose_3, np.median(made.pose_T3, axis=0), rtol=1e-6)
+    person = synthface.sample_person(known.subject, head=synthface.load_head())
+    assert known.person.melanin == person.look.melanin and known.person.years == person.years
 
 
 def _truth(intensity, *, blink=0.0, frames=3, gaze=(0, 0), speech=None, optional=()):
