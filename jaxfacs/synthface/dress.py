@@ -19,6 +19,7 @@ from jaxfacs.synthface import shade
 from jaxfacs.synthface.canvas import EYE_SPAN, IRIS, LASHES, MOUTH, SCLERA, SKIN, TEETH, Canvas
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.look import Look
+from jaxfacs.synthface.raster import planar
 
 # Columns of the per-vertex table that pixels interpolate.
 NORMAL, ALBEDO, GLOSS, OPEN, SHADOW, UV, EDGE = (
@@ -45,7 +46,7 @@ class Fixed:
     tongue, skin_V the skin.
     """
 
-    smooth: tuple[np.ndarray, np.ndarray, np.ndarray]
+    smooth: canvases.Smoothing
     lashes_L3: np.ndarray
     eye_axis: tuple[int, int]
     cavity_V: np.ndarray
@@ -59,6 +60,7 @@ class Dressed:
     V vertices of the head are followed by those of the props, F triangles likewise. open_S,
     cavity_S and ragged_S number the triangles that are always drawn, those inside the mouth and
     those of hair. attributes_VC has the columns named above. lash_V is how dark the lashes are.
+    Tables of vertices and triangles are planar, see `raster`.
     """
 
     head: Head
@@ -134,14 +136,14 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
         neutral_V3=neutral_V3,
         props=props,
         prop_normals=tuple(prop_normals),
-        triangles_F3=triangles,
+        triangles_F3=planar(triangles, np.intp),
         material_F=material,
         two_sided_F=np.concatenate(two_sided),
         open_S=np.flatnonzero(~(np.concatenate(ragged) | cavity)).astype(np.int32),
         cavity_S=np.flatnonzero(cavity).astype(np.int32),
         ragged_S=np.flatnonzero(np.concatenate(ragged)).astype(np.int32),
-        attributes_VC=np.concatenate(table),
-        resting_V3=canvases.vertex_normals(neutral_V3, head.triangles_F3),
+        attributes_VC=planar(np.concatenate(table)),
+        resting_V3=planar(canvases.vertex_normals(neutral_V3, head.triangles_F3)),
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
         creases_HW3=_resting_creases(sheet, 1.5 * look.age * look.crease),
         _atlases=[coat.atlas_HW3],
@@ -154,7 +156,7 @@ def fixed(head: Head) -> Fixed:
     skin = np.isin(head.part_F, (SKIN, canvases.HAIR))
     return Fixed(
         smooth=canvases.smoothing(head.triangles_F3[skin]),
-        lashes_L3=head.triangles_F3[head.part_F == LASHES],
+        lashes_L3=planar(head.triangles_F3[head.part_F == LASHES], np.intp),
         eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
         cavity_V=np.flatnonzero(np.isin(part_V, (TEETH, MOUTH))),
         skin_V=part_V == SKIN,

@@ -27,7 +27,7 @@ class Lens:
 
     def project(self, at_V3: np.ndarray, inverse_depth_V: np.ndarray) -> np.ndarray:
         """Placed points -> float32 V×2 samples, y down."""
-        xy = np.empty((len(at_V3), 2), np.float32)
+        xy = np.empty((2, len(at_V3)), np.float32).T  # planar
         scale = self.focal * inverse_depth_V
         np.multiply(at_V3[:, 0], scale, out=xy[:, 0])
         np.multiply(at_V3[:, 1], -scale, out=xy[:, 1])

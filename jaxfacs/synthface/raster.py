@@ -5,6 +5,9 @@ size is tested in one vectorised go, so nothing is gathered per candidate pixel;
 covered stretch of each row is worked out, so that no pixel is tested in vain. The depth test is
 `np.maximum.at` over 64-bit keys: inverse depth in the upper half, triangle number in the lower.
 The answer is a triangle number per pixel (deferred shading); `barycentric` says where in it.
+
+Arrays of points (V×2) and corners (F×3) are fastest where each column lies together in memory
+(`planar`), as numpy then runs through memory in one stretch; the answer comes so, too.
 """
 
 from dataclasses import dataclass
@@ -32,6 +35,11 @@ class Raster:
     inverse_depth_N: np.ndarray
 
 
+def planar(array: np.ndarray, dtype: type | None = None) -> np.ndarray:
+    """The same array (rows × columns) with each column together in memory."""
+    return np.asfortranarray(array, dtype)
+
+
 def rasterize(
     xy_V2: np.ndarray,
     inverse_depth_V: np.ndarray,
@@ -55,7 +63,7 @@ def rasterize(
     function of the input. Pixel centres on an edge belong to both triangles.
     """
     x, y = np.ascontiguousarray(xy_V2[:, 0]), np.ascontiguousarray(xy_V2[:, 1])
-    a, b, c = np.ascontiguousarray(triangles_F3.T)
+    a, b, c = np.ascontiguousarray(triangles_F3.T, np.intp)
     xa, ya, xb, yb, xc, yc = (v.take(i) for i in (a, b, c) for v in (x, y))
     # Twice the area with y down: positive where the triangle is seen counter-clockwise.
     area = (xc - xa) * (yb - ya) - (xb - xa) * (yc - ya)
@@ -73,7 +81,7 @@ def rasterize(
     seen &= (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
     near = inverse_depth_V > 0
     if not near.all():
-        seen &= near[triangles_F3[facing]].all(axis=1)
+        seen &= near.take(a.take(facing)) & near.take(b.take(facing)) & near.take(c.take(facing))
     kept = np.flatnonzero(seen)
     xa, ya, xb, yb, xc, yc, area = (v.take(kept) for v in (xa, ya, xb, yb, xc, yc, area))
     left, right, top, bottom = (v.take(kept) for v in (left, right, top, bottom))
@@ -98,33 +106,37 @@ def rasterize(
     z_start = za + b_start * zb + c_start * zc
     z_dx, z_dy = b_dx * zb + c_dx * zc, b_dy * zb + c_dy * zc
     first = top.astype(np.int32) * width + left.astype(np.int32)
-    table = np.stack([b_start, c_start, z_start, b_dx, c_dx, z_dx, b_dy, c_dy, z_dy])
+    table = (b_start, c_start, z_start, b_dx, c_dx, z_dx, b_dy, c_dy, z_dy)
 
     keys = np.zeros(height * width, np.int64)
     small = (rows <= _SMALL) & (columns <= _SMALL)
     for index, box_rows, box_columns in _boxes(rows, columns, small):
         # Every pixel of the boxes is tested; the boxes lie inside the picture.
-        t = table[:, index][:, :, None, None]
-        dx = np.arange(box_columns, dtype=np.float32)
-        dy = np.arange(box_rows, dtype=np.float32)[:, None]
-        weight_b = t[0] + t[3] * dx + t[6] * dy
-        weight_c = t[1] + t[4] * dx + t[7] * dy
-        inside = (weight_b >= 0) & (weight_c >= 0) & (weight_b + weight_c <= 1)
-        depth = np.broadcast_to(t[2] + t[5] * dx + t[8] * dy, inside.shape)[inside]
-        offset = (np.arange(box_rows)[:, None] * width + np.arange(box_columns)).astype(np.int32)
-        pixel = (first[index, None, None] + offset)[inside]
-        triangle = np.broadcast_to(keep[index, None, None], inside.shape)[inside]
-        _keep_nearest(keys, pixel, depth, triangle)
+        t = [column.take(index)[:, None] for column in table]
+        dy, dx = np.divmod(np.arange(box_rows * box_columns, dtype=np.int32), box_columns)
+        offset = dy * np.int32(width) + dx
+        dx, dy = dx.astype(np.float32), dy.astype(np.float32)
+        weight_b = t[0] + (t[3] * dx + t[6] * dy)
+        weight_c = t[1] + (t[4] * dx + t[7] * dy)
+        inside = (weight_b >= 0) & (weight_c >= 0)
+        weight_b += weight_c
+        inside &= weight_b <= 1
+        hit = np.flatnonzero(inside)
+        depth = (t[2] + (t[5] * dx + t[8] * dy)).take(hit)
+        which, place = np.divmod(hit, len(offset))
+        which = index.take(which)
+        _keep_nearest(keys, first.take(which) + offset.take(place), depth, keep.take(which))
     large = np.flatnonzero(~small)
     for start in range(0, len(large), _SPAN_BATCH):
         index = large[start : start + _SPAN_BATCH]
-        (owner, row), (which, x) = _spans(table[:, index], rows[index], columns[index])
-        t = table[:, index[owner]]
-        start_depth = t[2] + t[8] * row
-        base = first[index[owner]] + row.astype(np.int32) * width
-        depth = start_depth.take(which) + t[5].take(which) * x.astype(np.float32)
-        pixel = base.take(which) + x
-        _keep_nearest(keys, pixel, depth, keep[index[owner]].take(which))
+        part = [column.take(index) for column in table]
+        (owner, row), (which, x) = _spans(part, rows.take(index), columns.take(index))
+        start_depth = part[2].take(owner) + part[8].take(owner) * row
+        of = index.take(owner)
+        base = first.take(of) + row.astype(np.int32) * np.int32(width)
+        step = part[5].take(owner)
+        depth = start_depth.take(which) + step.take(which) * x.astype(np.float32)
+        _keep_nearest(keys, base.take(which) + x, depth, keep.take(of).take(which))
 
     pixel = np.flatnonzero(keys)
     found = keys[pixel]
@@ -146,26 +158,53 @@ def barycentric(
     """Perspective-correct weights of the corners of the triangle that each pixel sees.
 
     Returns:
-      (corner_N3 int32 vertex indices, weight_N3 float32 that sum to 1).
+      (corner_N3 vertex indices, weight_N3 float32 that sum to 1), planar.
     """
-    corner = triangles_F3.take(raster.triangle_N, axis=0)
-    place = np.empty((len(xy_V2), 3), np.float32)
-    place[:, :2], place[:, 2] = xy_V2, inverse_depth_V
-    a, b, c = (place.take(corner[:, k], axis=0) for k in range(3))
+    number = raster.triangle_N.astype(np.intp)
+    corner_3N = np.empty((3, len(number)), np.intp)
+    for k in range(3):
+        corner_3N[k] = triangles_F3[:, k].take(number)
+    x, y = np.ascontiguousarray(xy_V2[:, 0]), np.ascontiguousarray(xy_V2[:, 1])
+    (xa, ya, za), (bx, by, zb), (cx, cy, zc) = (
+        [column.take(corner) for column in (x, y, inverse_depth_V)] for corner in corner_3N
+    )
     row, column = np.divmod(raster.pixel_N, np.int32(width))
-    px, py = column + np.float32(0.5) - a[:, 0], row + np.float32(0.5) - a[:, 1]
-    bx, by = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1]
-    cx, cy = c[:, 0] - a[:, 0], c[:, 1] - a[:, 1]
+    px, py = column + np.float32(0.5), row + np.float32(0.5)
+    for other, first in ((px, xa), (bx, xa), (cx, xa), (py, ya), (by, ya), (cy, ya)):
+        other -= first
+    weight_3N = np.empty((3, len(number)), np.float32)
+    weight_a, weight_b, weight_c = weight_3N
     inverse_area = 1.0 / (cx * by - bx * cy)
-    weight_b = (cx * py - cy * px) * inverse_area
-    weight_c = (by * px - bx * py) * inverse_area
-    weight_a = (1.0 - weight_b - weight_c) * a[:, 2]
-    weight_b *= b[:, 2]
-    weight_c *= c[:, 2]
-    scale = 1.0 / (weight_a + weight_b + weight_c)
-    weight = np.empty((len(corner), 3), np.float32)
-    weight[:, 0], weight[:, 1], weight[:, 2] = weight_a * scale, weight_b * scale, weight_c * scale
-    return corner, weight
+    np.multiply(cx * py - cy * px, inverse_area, out=weight_b)
+    np.multiply(by * px - bx * py, inverse_area, out=weight_c)
+    np.subtract(1.0, weight_b, out=weight_a)
+    weight_a -= weight_c
+    weight_a *= za
+    weight_b *= zb
+    weight_c *= zc
+    weight_3N *= 1.0 / (weight_a + weight_b + weight_c)
+    return corner_3N.T, weight_3N.T
+
+
+def interpolate(table_VC: np.ndarray, corner_N3: np.ndarray, weight_N3: np.ndarray) -> np.ndarray:
+    """Columns of a table of vertices at pixels: planar float32 N×C.
+
+    Args:
+      table_VC: float32, planar.
+      corner_N3, weight_N3: from `barycentric`.
+    """
+    rows_CN = np.empty((table_VC.shape[1], len(corner_N3)), np.float32)
+    part = np.empty(len(corner_N3), np.float32)
+    (a, b, c), (weight_a, weight_b, weight_c) = corner_N3.T, weight_N3.T
+    for column, out in zip(table_VC.T, rows_CN, strict=True):
+        # With `clip` numpy writes into `out` itself; all indices are inside.
+        np.take(column, a, out=out, mode="clip")
+        out *= weight_a
+        for corner, weight in ((b, weight_b), (c, weight_c)):
+            np.take(column, corner, out=part, mode="clip")
+            part *= weight
+            out += part
+    return rows_CN.T
 
 
 def _keep_nearest(keys, pixel_N, depth_N, triangle_N) -> None:

@@ -19,7 +19,7 @@ from jaxfacs.synthface import canvas as canvases
 from jaxfacs.synthface import overlay, raster, scene, shade
 from jaxfacs.synthface import paint as painting
 from jaxfacs.synthface.canvas import SKIN
-from jaxfacs.synthface.dress import ALBEDO, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
+from jaxfacs.synthface.dress import ALBEDO, EDGE, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
 from jaxfacs.synthface.framing import Lens, lens
 from jaxfacs.synthface.heads import Head, rotation
 from jaxfacs.synthface.look import Look
@@ -138,7 +138,7 @@ def draw(
         )
     fine = round(stage.size * OVERSAMPLE)
     turn = rotation(pose_6[:3])
-    table = stage.dressed.attributes_VC.copy()
+    table = stage.dressed.attributes_VC.copy(order="F")
     _posed_attributes(stage, table, vertices_V3, turn)
     shift_3 = np.asarray(pose_6[3:], np.float32) * np.float32(stage.camera.unit)
     at = _place(stage, vertices_V3, turn, shift_3)
@@ -149,15 +149,15 @@ def draw(
     seen = _find(stage, xy, inverse, shown, fine)
     if len(stage.dressed.ragged_S):
         seen = _over(seen, _comb(stage, table, xy, inverse, fine), fine)
-    rows = _interpolate(stage, table, seen, xy, inverse, fine)
+    rows = _interpolate(stage, table[:, :EDGE], seen, xy, inverse, fine)
 
     normal = rows[:, NORMAL]
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    behind = normal[:, 2] < 0  # the back of a two-sided surface, or an edge
-    normal[behind, 2] *= -1
+    x, y, z = normal.T
+    normal.T[:] *= 1 / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-6)
+    np.abs(z, out=z)  # the back of a two-sided surface, or an edge
     open_N = rows[:, OPEN]
     detail = _painted(stage, rows[:, UV])
-    material = stage.dressed.material_F[seen.triangle_N]
+    material = stage.dressed.material_F.take(seen.triangle_N)
     gloss = rows[:, GLOSS]
     # Brows, stubble and the lash line are painted on the skin but do not shine like it.
     gloss *= np.where(material == SKIN, np.clip(detail[:, 1], 0.1, 1), 1)
@@ -209,23 +209,17 @@ def _find(stage: Stage, xy, inverse, triangles_S: np.ndarray, fine: int) -> rast
     seen = raster.rasterize(
         xy,
         inverse,
-        stage.dressed.triangles_F3[triangles_S],
+        stage.dressed.triangles_F3.T.take(triangles_S, axis=1).T,
         height=fine,
         width=fine,
-        two_sided_F=stage.dressed.two_sided_F[triangles_S],
+        two_sided_F=stage.dressed.two_sided_F.take(triangles_S),
     )
-    return dataclasses.replace(seen, triangle_N=triangles_S[seen.triangle_N].astype(np.int32))
+    return dataclasses.replace(seen, triangle_N=triangles_S.take(seen.triangle_N))
 
 
 def _interpolate(stage: Stage, table_VC, seen: raster.Raster, xy, inverse, fine: int) -> np.ndarray:
     corner, weight = raster.barycentric(seen, xy, inverse, stage.dressed.triangles_F3, width=fine)
-    rows = table_VC.take(corner[:, 0], axis=0)
-    rows *= weight[:, :1]
-    for k in (1, 2):
-        more = table_VC.take(corner[:, k], axis=0)
-        more *= weight[:, k : k + 1]
-        rows += more
-    return rows
+    return raster.interpolate(table_VC, corner, weight)
 
 
 def _comb(stage: Stage, table_VC, xy, inverse, fine: int) -> raster.Raster:
@@ -297,7 +291,7 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
     """Fills normals, shadow and the dark of eyes and mouth, which change with the pose."""
     head, unit = stage.head, stage.dressed.sheet.unit
     total = len(vertices_V3)
-    normals = stage.dressed.resting_V3.copy()
+    normals = stage.dressed.resting_V3.copy(order="F")
     canvases.smooth_normals(stage.dressed.fixed.smooth, vertices_V3, normals)
     marks = vertices_V3[head.landmarks_68]
     for first, eye, axis in zip((36, 42), head.eyes, stage.dressed.fixed.eye_axis, strict=True):
@@ -319,7 +313,7 @@ def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
     if stage.scene.lights[0].shadow > 0:
         casts = stage.dressed.fixed.skin_V
         table_VC[:total, SHADOW] = canvases.shadow(vertices_V3, casts, towards @ turn_33, unit)
-    table_VC[:total, NORMAL] = normals @ turn_33.T
+    table_VC[:total, NORMAL] = (turn_33 @ normals.T).T
     start = total
     for prop_normals in stage.dressed.prop_normals:
         rows = slice(start, start + len(prop_normals))
@@ -338,21 +332,23 @@ def _through_lips(stage: Stage, vertices_V3: np.ndarray, xy: np.ndarray) -> np.n
         return stage.dressed.cavity_S[:0]
     corners = xy[inner]
     slack = 0.25 * np.ptp(corners, axis=0) + 2
-    near = (xy > corners.min(axis=0) - slack) & (xy < corners.max(axis=0) + slack)
-    near = near.all(axis=1)
-    triangles = stage.dressed.triangles_F3.take(stage.dressed.cavity_S, axis=0)
-    return stage.dressed.cavity_S[near.take(triangles).any(axis=1)]
+    low, high = corners.min(axis=0) - slack, corners.max(axis=0) + slack
+    near = np.ones(len(xy), bool)
+    for column, least, most in zip(xy.T, low, high, strict=True):
+        near &= (column > least) & (column < most)
+    a, b, c = stage.dressed.triangles_F3.T.take(stage.dressed.cavity_S, axis=1)
+    return stage.dressed.cavity_S[near.take(a) | near.take(b) | near.take(c)]
 
 
 def _place(stage: Stage, vertices_V3, turn_33, shift_3) -> np.ndarray:
-    """Head and props in the world."""
-    at = [vertices_V3 @ turn_33.T]
+    """Head and props in the world, planar."""
+    at = [turn_33 @ vertices_V3.T]
     hardly = turn_33 * 0.15 + np.eye(3, dtype=np.float32) * 0.85
     for prop in stage.dressed.props:
-        at.append(prop.vertices_N3 @ (turn_33 if prop.turns == 1 else hardly).T)
-    placed = np.concatenate(at)
-    placed += shift_3
-    return placed
+        at.append((turn_33 if prop.turns == 1 else hardly) @ prop.vertices_N3.T)
+    placed = np.concatenate(at, axis=1)
+    placed += shift_3[:, None]
+    return placed.T
 
 
 def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
@@ -360,11 +356,13 @@ def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     rows, columns = stage.dressed.sheet.window
     at = uv_N2 * np.float32(1 / canvases.CREASE_SCALE)
     at -= np.array([columns.start, rows.start], np.float32)
-    bump = shade.look_up(_creases(stage, wrinkles), at)
-    where = np.flatnonzero(np.abs(bump[:, 0]) + np.abs(bump[:, 1]) > 0.004)
-    bump = bump.take(where, axis=0)
-    normal_N3[where] = shade.bend(normal_N3.take(where, axis=0), bump[:, :2], up_3)
-    open_N[where] *= np.clip(1 - bump[:, 2], 0.35, 1)
+    along, down, depth = shade.look_up(_creases(stage, wrinkles), at).T
+    where = np.flatnonzero(np.abs(along) + np.abs(down) > 0.004)
+    slope = np.stack([along.take(where), down.take(where)]).T
+    bent = shade.bend(normal_N3.T.take(where, axis=1).T, slope, up_3)
+    for column, new in zip(normal_N3.T, bent.T, strict=True):
+        column[where] = new
+    open_N[where] *= np.clip(1 - depth.take(where), 0.35, 1)
 
 
 def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:

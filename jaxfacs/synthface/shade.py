@@ -3,6 +3,9 @@
 Materials answer light through tables (cosine -> reflected share), because a look-up costs a fifth
 of a power and lets skin be what it is: light that enters it comes out reddened past the
 terminator, so its red wraps further round than its blue.
+
+Arrays of pixels (N×3) are planar: each column lies together in memory, so that numpy runs through
+it in one stretch.
 """
 
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ _SHINE = {
 
 @dataclass(frozen=True, eq=False)
 class Materials:
-    """diffuse: (material × step)×3, shine: (material × fine step)."""
+    """diffuse: (material × step)×3, planar; shine: (material × fine step)."""
 
     diffuse_M3: np.ndarray
     shine_M: np.ndarray
@@ -59,7 +62,7 @@ def materials() -> Materials:
         diffuse[material] = np.clip((cosine[:, None] + w) / (1 + w), 0, 1) ** (1 + w)
         for strength, power in _SHINE[material]:
             shine[material] += strength * half**power
-    return Materials(diffuse.reshape(-1, 3), shine.reshape(-1))
+    return Materials(np.asfortranarray(diffuse.reshape(-1, 3)), shine.reshape(-1))
 
 
 def shade(
@@ -88,47 +91,63 @@ def shade(
     if scene.ambient_shadow < 1:
         hollow = np.where(material_N == SKIN, scene.ambient_shadow, 1.0).astype(np.float32)
         open_N = 1 - hollow * (1 - open_N)
-    base = material_N.astype(np.int32)
+    base = material_N.astype(np.intp)
     coarse, fine = base * _STEPS, base * _FINE
-    sky, ground = np.array(scene.sky_rgb, np.float32), np.array(scene.ground_rgb, np.float32)
-    up = normal_N3[:, 1] * 0.5 + 0.5
-    light = (ground + up[:, None] * (sky - ground)) * open_N[:, None]
-    highlight = np.zeros_like(light)
+    normal_3N = np.ascontiguousarray(normal_N3.T)
+    up = (normal_3N[1] * 0.5 + 0.5) * open_N
+    light_3N = np.empty_like(normal_3N)
+    for out, sky, ground in zip(light_3N, scene.sky_rgb, scene.ground_rgb, strict=True):
+        np.multiply(up, np.float32(sky - ground), out=out)
+        out += np.float32(ground) * open_N
+    highlight_3N = np.zeros_like(light_3N)
     # Highlights die where the sky does not reach either: nostrils, lip line, folds.
     gloss = gloss_N * np.minimum(1.0, open_N * 1.3)
+    # Creases and sockets take their share of direct light away, too, but less.
+    direct = 0.35 + 0.65 * open_N
+    part = np.empty_like(direct)
     for lamp in scene.lights:
         towards = np.array(lamp.towards_3, np.float32)
-        rgb = np.array(lamp.rgb, np.float32)
         between = towards + np.array([0, 0, 1], np.float32)
         between /= np.linalg.norm(between)
-        through = 1 - lamp.shadow * shadow_N
-        cosine = normal_N3 @ towards
-        at = ((cosine + 1) * (0.5 * (_STEPS - 1))).astype(np.int32)
-        reflected = tables.diffuse_M3[np.clip(at, 0, _STEPS - 1, out=at) + coarse]
-        # Creases and sockets take their share of direct light away, too, but less.
-        reflected *= (through * (0.35 + 0.65 * open_N))[:, None]
-        light += reflected * rgb
-        cosine = normal_N3 @ between
-        at = (cosine * (_FINE - 1)).astype(np.int32)
-        shine = tables.shine_M[np.clip(at, 0, _FINE - 1, out=at) + fine]
-        shine *= gloss * through
-        highlight += shine[:, None] * rgb
-    light *= albedo_N3
-    light += highlight
-    return light
+        cosine, half = np.stack([towards, between]) @ normal_3N
+        through = 1 - np.float32(lamp.shadow) * shadow_N if lamp.shadow else np.float32(1)
+        at = _steps(cosine, 1.0, 0.5 * (_STEPS - 1), _STEPS) + coarse
+        reaching = direct * through
+        for out, table, strength in zip(light_3N, tables.diffuse_M3.T, lamp.rgb, strict=True):
+            np.take(table, at, out=part, mode="clip")
+            part *= reaching
+            part *= np.float32(strength)
+            out += part
+        at = _steps(half, 0.0, _FINE - 1, _FINE) + fine
+        shine = tables.shine_M.take(at)
+        shine *= gloss
+        shine *= through
+        for out, strength in zip(highlight_3N, lamp.rgb, strict=True):
+            np.multiply(shine, np.float32(strength), out=part)
+            out += part
+    light_3N *= albedo_N3.T
+    light_3N += highlight_3N
+    return light_3N.T
+
+
+def _steps(cosine_N: np.ndarray, shift: float, scale: float, steps: int) -> np.ndarray:
+    """Places in a table of that many steps."""
+    at = (cosine_N + np.float32(shift)) * np.float32(scale)
+    return np.clip(at, 0, steps - 1, out=at).astype(np.intp)
 
 
 def look_up(image_HWC: np.ndarray, uv_N2: np.ndarray) -> np.ndarray:
-    """Bilinear samples of an image at N points (texels): N×C. Outside: 0."""
+    """Bilinear samples of an image at N points (texels): planar N×C. Outside: 0."""
     n = len(uv_N2)
     # cv2.remap takes no picture wider than 32767, so the points are laid out as rows of 512.
     rows = -(-n // 512)
-    grid = np.zeros((rows * 512, 2), np.float32)
-    grid[:n] = uv_N2
-    grid = grid.reshape(rows, 512, 2)
-    no_map = np.empty(0, np.float32)  # both coordinates are in `grid`
-    out = cv2.remap(image_HWC, grid, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return out.reshape(rows * 512, -1)[:n]
+    x, y = np.zeros((2, rows * 512), np.float32)
+    x[:n], y[:n] = uv_N2.T
+    x, y = x.reshape(rows, 512), y.reshape(rows, 512)
+    out = cv2.remap(image_HWC, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    planes = np.empty((image_HWC.shape[2], rows, 512), image_HWC.dtype)
+    cv2.split(out, list(planes))
+    return planes.reshape(len(planes), -1)[:, :n].T
 
 
 def bend(normal_N3: np.ndarray, slope_N2: np.ndarray, up_3: np.ndarray) -> np.ndarray:
@@ -141,10 +160,10 @@ def bend(normal_N3: np.ndarray, slope_N2: np.ndarray, up_3: np.ndarray) -> np.nd
     scale, fall = slope_N2[:, 0] / length, slope_N2[:, 1] / length
     dx, dy, dz = ay * z - az * y, az * x - ax * z, ax * y - ay * x
     bent = np.stack(
-        [x - scale * ax - fall * dx, y - scale * ay - fall * dy, z - scale * az - fall * dz], axis=1
+        [x - scale * ax - fall * dx, y - scale * ay - fall * dy, z - scale * az - fall * dz]
     )
-    bent /= np.sqrt(np.einsum("nk,nk->n", bent, bent))[:, None]
-    return bent
+    bent /= np.sqrt(bent[0] ** 2 + bent[1] ** 2 + bent[2] ** 2)
+    return bent.T
 
 
 def under_lids(at_N3: np.ndarray, lids_63: np.ndarray, unit: float) -> np.ndarray:
