@@ -16,7 +16,7 @@ from jaxfacs.synthface.canvas import HAIR, HAIR_ROWS, SKIN, SKIN_ROWS, WIDTH, Ca
 from jaxfacs.synthface.heads import Head
 from jaxfacs.synthface.look import Look
 
-_POINTS = 8  # along a lock
+_POINTS = 7  # along a lock
 _GRID = (36, 72)  # rows of elevation, columns of azimuth
 
 
@@ -266,21 +266,21 @@ def _ribbons(rng, skull: Skull, style: Style, look: Look, path_NK3: np.ndarray, 
     t = np.linspace(0, 1, points)
     width = 1.7 * style.width * rng.uniform(0.6, 1.3, count)[:, None] * (1 - 0.55 * t**2)[None]
     half = across * (width / 2)[..., None]
-    middle = path_NK3 + out * 0.12 * width[..., None]  # ribbons are arched
-    vertices = np.stack([path_NK3 - half, middle, path_NK3 + half], axis=2)
-    edge = np.stack([0.72 - 0.3 * t**2, 1.3 - 0.6 * t**4, 0.72 - 0.3 * t**2], axis=1)
-    edge = np.broadcast_to(edge, (count, points, 3))
+    # One edge lies under the next lock and is whole, the other is torn; ribbons lean that way.
+    vertices = np.stack([path_NK3 - half, path_NK3 + half + out * 0.15 * width[..., None]], axis=2)
+    edge = np.stack([0.78 - 0.35 * t**2, 1.25 - 0.6 * t**4], axis=1)
+    edge = np.broadcast_to(edge, (count, points, 2))
     tone = rng.uniform(0.8, 1.3, count)[:, None, None]
     tips = 1 + (look.tips - 1) * np.clip(t * 1.4 - 0.3, 0, 1)
     light = rng.random(count) < look.streaks
     base = np.array(look.hair_rgb)
     base = np.where(light[:, None], np.minimum(base * 2.2 + 0.03, 0.6), base)
     colour = base[:, None, :] * tone * tips[None, :, None]
-    colour = np.repeat(colour[:, :, None, :], 3, axis=2)
-    u = rng.uniform(0, WIDTH - 60, count)[:, None, None] + np.arange(3) * 12.0 + 0 * t[:, None]
+    colour = np.repeat(colour[:, :, None, :], 2, axis=2)
+    u = rng.uniform(0, WIDTH - 60, count)[:, None, None] + np.arange(2) * 22.0 + 0 * t[:, None]
     start = rng.uniform(0, 0.4, count)[:, None, None]
     v = SKIN_ROWS + 4 + (HAIR_ROWS - 8) * (start + 0.6 * t[None, :, None]) + 0 * u
-    grid = np.arange(count * points * 3).reshape(count, points, 3)
+    grid = np.arange(count * points * 2).reshape(count, points, 2)
     a, b, c, d = grid[:, :-1, :-1], grid[:, 1:, :-1], grid[:, 1:, 1:], grid[:, :-1, 1:]
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
     return (

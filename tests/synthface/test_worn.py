@@ -31,10 +31,10 @@ def test_locks_grow_on_the_scalp_and_stay_out_of_the_face(head, style):
     unit = canvas.canvas(head).unit
     marks = head.vertices_V3[head.landmarks_68] / unit
     at = vertices / unit
-    assert len(triangles) > 1000
+    assert len(triangles) > 500
     assert np.isfinite(at).all() and len(at) == len(colour) == len(uv) == len(edge)
     assert triangles.max() < len(at)
-    roots = at.reshape(-1, 8, 3, 3)[:, 0, 1]
+    roots = at.reshape(-1, 7, 2, 3)[:, 0, 0]
     assert np.mean(roots[:, 1] > marks[27, 1] - 4) > 0.9
     eyes_and_mouth = (
         (np.abs(at[:, 0]) < 3.5)
@@ -58,7 +58,7 @@ def test_long_hair_hangs_and_loose_locks_cross_the_face(head):
         return np.sum(inside & (vertices[:, 2] > marks[2, 2]) & (vertices[:, 1] < marks[37, 1]))
 
     assert before(long) == 0
-    assert before(locks(head, hair="long", loose=0.6)[0]) > 30
+    assert before(locks(head, hair="long", loose=0.6)[0]) > 15
 
 
 def test_a_fringe_ends_above_the_eyes(head):
