@@ -22,6 +22,7 @@ def export(
     precision: Precision = "float32",
     source: tuple[str, ...] = (),
     adaptable: bool = True,
+    confidence_threshold: float | None = None,
 ) -> int:
     """Write a trained checkpoint as one file for inference.
 
@@ -42,8 +43,12 @@ def export(
       source: where the records lie on which that is measured, if not where they were in training;
         without any it is measured on random frames
       adaptable: put in what `jaxfacs adapt --statistics` needs, where the network has statistics
+      confidence_threshold: answers of less confidence are flagged, for networks that answer one; 0
+        to 1, two decimals
     """
     chosen = parse_step(step)
+    if confidence_threshold is not None and not 0 <= confidence_threshold <= 1:
+        raise UserError(f"--confidence-threshold is {confidence_threshold:g}; give 0 to 1")
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out a file name, as in model.jaxfacs")
     mapper = _mapper(emotions)
@@ -64,6 +69,7 @@ def export(
         precision=precision,
         reports=read_reports(workdir, trained.step),
         adaptable=adaptable,
+        confidence_threshold=confidence_threshold,
     )
     made = bundle.read(path)
     for line in bundle_text.precision_lines(made.manifest["precision"]):

@@ -26,7 +26,9 @@ from jaxfacs.infer.predictor import load
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "tiny.jaxfacs"
-    return export_trained(tiny_trained(), path, emotion_mapper=None, adaptable=True)
+    return export_trained(
+        tiny_trained(), path, emotion_mapper=None, adaptable=True, confidence_threshold=0.404
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,7 @@ def test_keeping_all_changes_nothing(model, film, tmp_path):
     assert run(film, "--model", model, "--statistics", "--keep", 1, "--out", out) == 0
     old, new = bundle.read(model), bundle.read(out)
     assert old.manifest["parts"] == new.manifest["parts"]
+    assert new.confidence_threshold == 0.4
     untold = {"about", "sha256"}
     assert {k: v for k, v in old.manifest.items() if k not in untold} == {
         k: v for k, v in new.manifest.items() if k not in untold

@@ -119,7 +119,14 @@ def test_reports_of_this_step_alone_and_never_broken_ones(tmp_path):
         path.write_text(text)
         return path
 
-    row = {"au": "12", "average_precision": 0.9, "f1": None, "known": 5, "occurrence": 0.2, "accuracy": 1}
+    row = {
+        "au": "12",
+        "average_precision": 0.9,
+        "f1": None,
+        "known": 5,
+        "occurrence": 0.2,
+        "accuracy": 1,
+    }
     content = {"meta": {"records": "d"}, "mean": {"f1": {"value": 0.5, "of": 1}}, "per_au": [row]}
     report("test", 7, json.dumps(content))
     report("test", 6, json.dumps({"mean": {"f1": {"value": 0.1}}}))
