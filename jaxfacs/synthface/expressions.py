@@ -71,8 +71,9 @@ _COMPANY: dict[str, tuple[tuple[str, float, float], ...]] = {
     "contempt": (),
 }
 
-# Traces that no picture of a hundred pixels shows: these actions are drawn no weaker.
-_FAINTEST = {"11": 2.0, "23": 1.9, "7": 1.6, "24": 1.6, "16": 1.6, "14": 1.5}
+# Traces that no picture of a hundred pixels shows, and mouths that stretch no further than a jaw
+# drops: these actions are drawn no weaker.
+_FAINTEST = {"27": 2.8, "11": 2.0, "23": 1.9, "7": 1.6, "24": 1.6, "16": 1.6, "14": 1.5}
 
 # Faces that are no prototype but that people make, with weights. A side before an action means
 # either side; "?" an action that is there every other time.
@@ -273,7 +274,7 @@ def _peak(rng: np.random.Generator, au: str, level: float) -> float:
     if au == "19":  # less stays behind the lips
         return float(rng.uniform(4.0, 5.0))
     if au in OPTIONAL:
-        level = max(level, 2.5)
+        level = max(level, 3.2)
     return float(np.clip(level * rng.uniform(0.7, 1.2), _FAINTEST.get(au, 1.25), 5.0))
 
 

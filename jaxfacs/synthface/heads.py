@@ -313,5 +313,16 @@ def _turn_eye(
     along_axis = np.einsum("tvk,tk->tv", lids, turns_T33[:, :, 2]) / distance
     off_axis_deg = np.rad2deg(np.arccos(np.clip(along_axis, -1, 1)))
     cap = np.maximum(0, 1 - (off_axis_deg / CORNEA_DEG) ** 2)
-    least = scale * (eye.radius + eye.cornea * cap) + LID_CLEARANCE_CM
+    least = scale * (eye.radius + eye.cornea * cap)
+    # Identity stretches eyeballs unevenly: this person's own may stand out further.
+    least = np.maximum(least, np.interp(off_axis_deg, *_profile(at - centre))) + LID_CLEARANCE_CM
     posed_TV3[:, eye.lids] = centre + lids * np.maximum(1.0, least / distance)[..., None]
+
+
+def _profile(ray_N3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(degrees off the axis, distance from the centre) of an eyeball's outermost points."""
+    distance = np.linalg.norm(ray_N3, axis=1)
+    off_axis_deg = np.rad2deg(np.arccos(np.clip(ray_N3[:, 2] / distance, -1, 1)))
+    at_deg = np.arange(0, 64, 4)
+    near = np.abs(off_axis_deg - at_deg[:, None]) <= 4
+    return at_deg, np.where(near, distance, 0).max(axis=1)

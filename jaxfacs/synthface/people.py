@@ -56,7 +56,17 @@ _SIDES_DIFFER = 0.25  # of the scale: σ of a side about what both sides share
 # smallest and the largest. Lids close fully on everybody, and lips meet as the shapes are made.
 _GAIN_SIGMA, _GAIN_LIMITS = 0.14, (0.78, 1.3)
 _NO_GAIN = ("43", "17", "18", "22", "23", "24", "28", "45")
-_GAIN_MOST = {"4": 1.15, "5": 1.15, "6": 1.15, "7": 1.1, "9": 1.2, "10": 1.2, "27": 1.12, "1": 1.2}
+_GAIN_MOST = {
+    "4": 1.15,
+    "5": 1.15,
+    "6": 1.15,
+    "7": 1.1,
+    "9": 1.2,
+    "10": 1.2,
+    "26": 1.05,
+    "27": 1.12,
+    "1": 1.2,
+}
 
 _AGES = ((3, 12, 0.12), (13, 19, 0.10), (20, 45, 0.43), (45, 65, 0.22), (65, 88, 0.13))
 _AGES_PLAIN = 30.0

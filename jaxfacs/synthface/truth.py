@@ -36,6 +36,7 @@ EYE_CORNERS_CM = 9.0
 PRESENT = 1.0  # FACS A, a trace
 SPEECH_UNKNOWN = 0.8  # speech beyond this intensity could be taken for an action
 NEARLY_SHUT = 0.3  # of the resting opening of the eye: lids that do not close, but look so
+STRETCH_UNDECIDED = (0.6, 2.5)  # 27 that opens the mouth no further than 26 does
 TONGUE_SEEN = 3.8  # intensity of 19 from which it passes the lips
 BLINK_UNDECIDED = (0.8, 4.0)  # a still half way through a blink
 
@@ -108,10 +109,12 @@ def true_labels(
     hidden = (value["19"] > 0.3) & (value["19"] < TONGUE_SEEN)
     value["19"] = np.where(hidden, -1, value["19"])
     # A stretched mouth and a tongue that is out hold a dropped jaw; whether it is coded besides
-    # differs from set to set.
-    jaw = np.maximum(value["27"], intensity.get("19", zero))
-    value["26"] = np.where((jaw >= PRESENT) & (value["26"] < PRESENT), -1, value["26"])
-    value["26"] = np.where(value["27"] >= PRESENT, -1, value["26"])
+    # differs from set to set. On its way a stretched mouth is what a dropped jaw looks like.
+    stretch, tongue = value["27"], intensity.get("19", zero)
+    dropped = (stretch >= STRETCH_UNDECIDED[0]) | ((tongue >= PRESENT) & (value["26"] < PRESENT))
+    value["26"] = np.where(dropped, -1, value["26"])
+    underway = (stretch > STRETCH_UNDECIDED[0]) & (stretch < STRETCH_UNDECIDED[1])
+    value["27"] = np.where(underway, -1, stretch)
 
     value["45"] = np.clip(blink_T, 0, 5)
     for side in "LR":

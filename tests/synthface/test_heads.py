@@ -146,6 +146,22 @@ def test_lids_never_sink_into_the_eyeball(closing, squint, yaw, pitch):
         assert distance.min() >= eye.radius
 
 
+@pytest.mark.parametrize("subject", [3, 21389450])  # the second's eyeballs are long
+def test_closed_lids_cover_everybodys_cornea(head, subject):
+    neutral = _person(head, subject).neutral_V3
+    shut, still = np.full((1, 2), 5, np.float32), np.zeros((1, 2), np.float32)
+    posed = heads.deform_clip(head, neutral, ("L43", "R43"), shut, still)[0]
+    for eye in head.eyes:
+        ball = posed[eye.vertices]
+        front = ball[ball[:, 2] > np.quantile(ball[:, 2], 0.9)]
+        centre = eye.centre_3 + (neutral - head.vertices_V3)[eye.vertices].mean(axis=0)
+        lids = posed[eye.lids] - centre
+        reach = np.linalg.norm(lids, axis=1)
+        for point in front - centre:
+            along = lids @ point / reach / np.linalg.norm(point) > np.cos(np.radians(5))
+            assert (reach[along] > np.linalg.norm(point)).all()
+
+
 def test_gaze_turns_the_iris_to_the_subjects_left_and_up(head):
     iris = np.unique(head.triangles_F3[head.part_F == heads.PARTS.index("iris")])
     rest = heads.deform(head, {})[iris].mean(axis=0)
