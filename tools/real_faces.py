@@ -111,7 +111,12 @@ def score(
         "model": predictor.bundle.path.name,
         "sha256": predictor.bundle.digest,
         "detector": Path(predictor.detector_name).name,
-        "faces": {"coded": len(coded), "found": len(seen), "missed": missed},
+        "faces": {
+            "coded": len(coded),
+            "found": len(seen),
+            "missed": missed,
+            "unsure": [face.name for face, answered in seen if answered.unsure],
+        },
         "people": len({face.person for face in coded}),
         "aus": aus,
         "not_answered": [au for au in labels if au not in answered],
@@ -226,6 +231,7 @@ def _of_au(
     place_N = np.empty(len(p_N), int)
     place_N[order_N] = np.arange(1, len(p_N) + 1)
     both = 0 < truth_N.sum() < len(truth_N)
+    sure_N = np.array([not answered.unsure for _, answered in cells], bool)
     measured = {}
     if both:
         columns = truth_N[:, None], p_N[:, None]
@@ -235,6 +241,9 @@ def _of_au(
             "auc_over_faces": interval(truth_N, p_N, np.arange(len(p_N)), draws=draws),
             "auc_over_people": interval(truth_N, p_N, people, draws=draws),
         }
+        if not sure_N.all() and 0 < truth_N[sure_N].sum() < sure_N.sum():
+            kept = columns[0][sure_N], columns[1][sure_N]
+            measured["auc_without_unsure"] = float(metrics.roc_auc(*kept)[0])
     return {
         "label": predictor.aus[own],
         "present": int(truth_N.sum()),

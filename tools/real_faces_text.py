@@ -20,6 +20,9 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         f"{faces['found']} of {faces['coded']} coded faces found, {found['people']} people",
     ]
     told += [f"  missed: {name}" for name in faces["missed"]]
+    if faces["unsure"]:
+        told.append(f"{len(faces['unsure'])} of them are flagged by the model's confidence:")
+        told += [f"  unsure: {name}" for name in faces["unsure"]]
     told += ["", *_table(found["aus"])]
     if found["not_answered"]:
         told.append(f"coded, not answered by this model: {' '.join(found['not_answered'])}")
@@ -55,6 +58,13 @@ def _table(aus: Mapping[str, Any]) -> list[str]:
     scored = [row["auc"] for row in aus.values() if "auc" in row]
     if scored:
         rows.append(f"mean AUC of {len(scored)} AUs: {np.mean(scored):.3f}")
+    without = [
+        f"{au} {row['auc_without_unsure']:.3f}"
+        for au, row in aus.items()
+        if "auc_without_unsure" in row
+    ]
+    if without:
+        rows.append(f"AUC without the faces that the model flags: {', '.join(without)}")
     rows.append("in brackets: people. An interval over people says more; '-': too few of them")
     return rows
 

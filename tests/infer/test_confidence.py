@@ -3,48 +3,13 @@
 import csv
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_bundle import AUS, FRAMES, SIZE, tiny_function
+from tiny_bundle import FRAMES, write_confident
 
 from jaxfacs import cli
-from jaxfacs.convert.export import write_bundle
 from jaxfacs.infer import bundle
 from jaxfacs.infer.predictor import load
-
-
-def write_confident(path, *, per_frame=True, threshold=0.4, emotion=False):
-    """Confident where the face is red, which the drawn one becomes little by little."""
-    rng = np.random.default_rng(0)
-    weights = {
-        "kernel": rng.normal(0, 6, (3, len(AUS))).astype(np.float32),
-        "bias": rng.normal(-1, 1, len(AUS)).astype(np.float32),
-    }
-
-    def function(weights, frames_BTHWC):
-        answers = tiny_function(
-            weights, frames_BTHWC, per_frame=per_frame, intensity=True, emotion=emotion
-        )
-        red = frames_BTHWC[..., :1].astype(jnp.float32).mean((2, 3)) / 255
-        red = red if per_frame else red[:, FRAMES // 2]
-        return answers | {"confidence": jax.nn.sigmoid(200 * (red - 0.65))}
-
-    return write_bundle(
-        path,
-        function=function,
-        weights=weights,
-        input=bundle.InputSpec(
-            frames=FRAMES,
-            size=SIZE,
-            answers=tuple(range(FRAMES)) if per_frame else (FRAMES // 2,),
-        ),
-        aus=AUS,
-        emotions=("happy", "sad") if emotion else (),
-        crop={"detector": "haar", "margin": 0.2, "size": 24},
-        confidence_threshold=threshold,
-    )
 
 
 def test_the_lower_of_both_confidences_is_told(tmp_path, frames, bundles):

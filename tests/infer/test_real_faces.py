@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_bundle import write_confident
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
@@ -70,7 +71,12 @@ def found(folder, bundles):
 def test_it_measures_what_the_package_answers(found, folder, bundles):
     from jaxfacs.infer.predictor import load
 
-    assert found["faces"] == {"coded": 6, "found": 5, "missed": ["none.png at 110,120"]}
+    assert found["faces"] == {
+        "coded": 6,
+        "found": 5,
+        "missed": ["none.png at 110,120"],
+        "unsure": [],
+    }
     row = found["aus"]["12"]
     assert (row["present"], row["absent"], row["missed"]) == (3, 2, 1)
     assert set(found["aus"]) == {"1", "12"} and found["not_answered"] == ["45"]
@@ -93,6 +99,22 @@ def test_it_is_told_in_lines_and_on_a_sheet(found, folder):
     assert "5 of 6 coded faces found" in text and "missed: none.png at 110,120" in text
     picture = sheet(found["crops"], folder)
     assert picture.shape[1] == 9 * 150 and len(np.unique(picture)) > 50
+
+
+def test_faces_that_the_model_flags_are_told_and_left_out(folder, tmp_path):
+    path = write_confident(tmp_path / "c.jaxfacs")
+    found = real_faces.score(
+        path, faces=folder, coding=folder / "coding.csv", blinks=None, films=False, draws=50
+    )
+    unsure = found["faces"]["unsure"]
+    assert set(unsure) == {
+        "face.png at 110,120",
+        "drawn.avi frame 1 at 110,120",
+        "drawn.avi frame 9 at 114,120",
+    }
+    assert "auc_without_unsure" not in found["aus"]["12"]  # only present ones are left
+    text = "\n".join(lines(found))
+    assert "3 of them are flagged" in text and "unsure: face.png" in text
 
 
 def test_an_interval_holds_the_auc_and_widens_with_fewer_people():
