@@ -297,7 +297,15 @@ def _shoot(
         view, squares = framing.close_up(view, camera, about, marks, moves.pose_T6)
         size = round(size * squares)
         chunks = chunks if isinstance(chunks, list) else posed()
-    stage = render.prepare(head, person.neutral_V3, person.look, view, size=size, dressed=dressed)
+    stage = render.prepare(
+        head,
+        person.neutral_V3,
+        person.look,
+        view,
+        size=size,
+        dressed=dressed,
+        oversample=render.OVERSAMPLE if about is None else render.CLOSE_OVERSAMPLE,
+    )
     for t, vertices_V3 in enumerate(itertools.chain.from_iterable(chunks)):
         on = dict(zip(labels, intensity_TS[t] / heads.FULL_INTENSITY, strict=True))
         picture = render.draw(stage, vertices_V3, on, moves.pose_T6[t], frame=t)

@@ -213,7 +213,11 @@ def deform_clip(
             rows.append((product, corrective.shape_V3))
     rows += _gaze_rows(head, closed, gaze_T2)
     posed = np.broadcast_to(neutral_V3, (frames, *neutral_V3.shape)).astype(np.float32)
-    if rows:
+    if frames == 1:  # of a still: to bring the shapes together would cost more than the product
+        part = np.empty_like(neutral_V3)
+        for amount, shape in rows:
+            posed[0] += np.multiply(shape, np.float32(amount[0]), out=part)
+    elif rows:
         weights_TS = np.stack([w for w, _ in rows], axis=1).astype(np.float32)
         shapes = np.stack([shape.reshape(-1) for _, shape in rows])
         posed += (weights_TS @ shapes).reshape(posed.shape)

@@ -7,6 +7,7 @@ it knows.
 import numpy as np
 
 from jaxfacs.synthface.heads import PAIRED
+from jaxfacs.synthface.truth import PRESENT
 
 # Action -> landmarks that it is read from on the subject's right side, and on both sides.
 _RIGHT_BROW, _RIGHT_EYE = range(17, 22), range(36, 42)
@@ -35,6 +36,14 @@ for _a, _b in (
 ):
     _OPPOSITE[_a], _OPPOSITE[_b] = _b, _a
 
+# What is read in one place -> its landmarks; "" for all actions of the mouth that have no sides.
+_PLACES = {"": [*_MOUTH]} | {au: [*points] for au, points in _BOTH.items()}
+for _au, _points in _RIGHT.items():
+    _PLACES["R" + _au], _PLACES["L" + _au] = [*_points], [int(_OPPOSITE[p]) for p in _points]
+_WEIGHTS_68X = np.zeros((68, len(_PLACES)), np.float32)
+for _i, _points in enumerate(_PLACES.values()):
+    _WEIGHTS_68X[_points, _i] = 1 / len(_points)
+
 
 def unseen(
     labels: tuple[str, ...], intensity_TA: np.ndarray, covered_T68: np.ndarray
@@ -47,27 +56,25 @@ def unseen(
         told from the other, unless it acts on the covered side alone.
       covered_T68: landmarks that are not to be seen.
     """
+    share_TX = covered_T68.astype(np.float32) @ _WEIGHTS_68X
+    off = dict(zip(_PLACES, (share_TX > _MOST).T, strict=True))
     column = {label: i for i, label in enumerate(labels)}
     hidden_TA = np.zeros(intensity_TA.shape, bool)
+    if not any(part.any() for part in off.values()):
+        return hidden_TA
     for label, i in column.items():
         au = label.lstrip("LR")
-        if label[0] in "LR":
-            hidden_TA[:, i] = _covered(covered_T68, au, left=label[0] == "L")
-        elif au not in _RIGHT:
-            points = list(_BOTH.get(au, _MOUTH))
-            hidden_TA[:, i] = covered_T68[:, points].mean(axis=1) > _MOST
+        if au not in _RIGHT:
+            hidden_TA[:, i] = off[au if au in _BOTH else ""]
+        elif label[0] in "LR":
+            hidden_TA[:, i] = off[label]
         else:
-            right, left = (_covered(covered_T68, au, left=x) for x in (False, True))
             shown = np.zeros(len(covered_T68))
-            for side, off in (("R", right), ("L", left)):
-                if side + au in column:
-                    seen = np.where(off, -1, intensity_TA[:, column[side + au]])
+            for side in (x + au for x in "LR"):
+                if side in column:
+                    seen = np.where(off[side], -1, intensity_TA[:, column[side]])
                     shown = np.maximum(shown, seen)
-            acts = intensity_TA[:, i] >= 1
-            hidden_TA[:, i] = (right & left) | ((right | left) & acts & (shown < 1))
+            acts = intensity_TA[:, i] >= PRESENT
+            alone = (off["L" + au] | off["R" + au]) & acts & (shown < PRESENT)
+            hidden_TA[:, i] = (off["L" + au] & off["R" + au]) | alone
     return hidden_TA
-
-
-def _covered(covered_T68: np.ndarray, au: str, *, left: bool) -> np.ndarray:
-    points = np.array(_RIGHT[au])
-    return covered_T68[:, _OPPOSITE[points] if left else points].mean(axis=1) > _MOST

@@ -26,6 +26,7 @@ from jaxfacs.synthface.look import Look
 from jaxfacs.synthface.scene import Scene
 
 OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of the steps
+CLOSE_OVERSAMPLE = 1.3  # of pictures laid about a face: what is cut of them is made smaller still
 _HIDDEN_CM = 0.8  # what lies so far before a landmark hides it; lids and lashes lie less far
 STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -78,6 +79,7 @@ def prepare(
     *,
     size: int = 192,
     dressed: Dressed | None = None,
+    oversample: float = OVERSAMPLE,
 ) -> Stage:
     """Puts one person into one scene.
 
@@ -89,12 +91,13 @@ def prepare(
       size: of the pictures, pixels; at least 32.
       dressed: what `dress.dress(head, neutral_V3, look)` gave, where it is at hand: most of the
         work, and the same in every scene.
+      oversample: samples per pixel and axis.
     """
     if size < 32:
         raise ValueError(f"a picture of {size} pixels cannot show a face; 32 is the least")
     dressed = dressed or dress(head, neutral_V3, look)
     unit = dressed.sheet.unit
-    fine = round(size * OVERSAMPLE)
+    fine = round(size * oversample)
     camera = lens(head, neutral_V3, view, unit, fine)
     # Texels per sample: where the picture is coarser than the atlas, a coarser one is used.
     shrink = dressed.sheet.texel * view.distance / camera.focal
@@ -136,7 +139,7 @@ def draw(
         raise ValueError(
             f"{vertices_V3.shape} vertices for a stage of {stage.dressed.neutral_V3.shape}"
         )
-    fine = round(stage.size * OVERSAMPLE)
+    fine = stage.background_HW3.shape[0]
     turn = rotation(pose_6[:3])
     table = stage.dressed.attributes_VC.copy(order="F")
     _posed_attributes(stage, table, vertices_V3, turn)
