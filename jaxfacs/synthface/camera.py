@@ -55,27 +55,38 @@ class Camera:
 PLAIN = Camera()
 
 
-def sample_camera(rng: np.random.Generator) -> Camera:
-    """Draws a camera; every draw is made whatever the branch.
+# How bad pictures are, and how often: most people are photographed well.
+_GRADES = (0.3, 0.65, 1.0)
+_GRADE_SHARE = np.array([0.58, 0.30, 0.12])
 
-    Half of all pictures are good ones; each fault is there in a share of the rest, so that several
-    together, as in a compressed film of a dark room, are seen too.
+
+def sample_grade(rng: np.random.Generator) -> float:
+    """0..1, how far a camera's faults show; what they are is drawn apart."""
+    return float(rng.choice(_GRADES, p=_GRADE_SHARE))
+
+
+def sample_camera(rng: np.random.Generator, grade: float = 1.0) -> Camera:
+    """Draws a camera; every draw is made whatever the grade (`sample_grade`).
+
+    Bad pictures have several faults at once, as in a compressed film of a dark room.
     """
-    warm, tint = rng.normal(0, 0.08), rng.normal(0, 0.03)
-    strong = rng.random() < 0.12
-    white = np.exp(np.array([warm, tint, -warm]) * (2.0 if strong else 1.0))
+    bad, fair = grade == 1, grade > 0.5
+    warm, tint = rng.normal(0, 0.09), rng.normal(0, 0.03)
+    white = np.exp(np.array([warm, tint, -warm]) * grade)
     white /= white.mean()
-    contrast = float(np.exp(rng.normal(0.0, 0.18)))
-    lift = float(rng.uniform(0, 0.16) * (rng.random() < 0.25))
-    tone = float(np.exp(rng.normal(0, 0.22)))
+    contrast = float(np.exp(rng.normal(0.0, 0.22) * max(grade, 0.5)))
+    lift = float(rng.uniform(0, 0.16) * (rng.random() < 0.3)) * grade
+    tone = float(np.exp(rng.normal(0, 0.26) * max(grade, 0.5)))
     sepia = float(rng.uniform(0.4, 1.0) * (rng.random() < 0.03))
-    vignette = float(rng.uniform(0.1, 0.6) * (rng.random() < 0.25))
-    sharpen = float(rng.uniform(0.2, 1.6) * (rng.random() < 0.4))
-    shake = float(rng.uniform(0.012, 0.05) * (rng.random() < 0.15))
-    # Even over the logarithm between 22 and 110 pixels.
-    face_pixels = float(np.exp(rng.uniform(np.log(24), np.log(110)))) * (rng.random() < 0.4)
+    vignette = float(rng.uniform(0.1, 0.6) * (rng.random() < 0.25)) * grade
+    sharpen = float(rng.uniform(0.2, 1.6) * (rng.random() < 0.4)) * max(grade, 0.5)
+    shake = float(rng.uniform(0.012, 0.05) * (rng.random() < 0.4)) * grade * fair
+    # Even over the logarithm between 24 and 110 pixels; good pictures have more.
+    face_pixels = float(np.exp(rng.uniform(np.log(24), np.log(110)))) / grade
+    face_pixels *= rng.random() < (0.7 if bad else 0.4)
     border = rng.uniform(0, 0.14, 4) * (rng.random(4) < 0.5) * (rng.random() < 0.05)
     left, top, right, bottom = border.tolist()
+    enlarge = int(rng.choice(len(_ENLARGE), p=(0.45, 0.4, 0.1, 0.05)))
     return Camera(
         white_3=(float(white[0]), float(white[1]), float(white[2])),
         contrast=contrast,
@@ -87,10 +98,10 @@ def sample_camera(rng: np.random.Generator) -> Camera:
         shake=shake,
         shake_deg=float(rng.uniform(0, 180)),
         face_pixels=face_pixels,
-        enlarge=int(rng.choice(len(_ENLARGE), p=(0.45, 0.4, 0.1, 0.05))),
+        enlarge=enlarge if bad else min(enlarge, 2),
         colour_noise=float(rng.uniform(0.1, 1.0)),
-        smear=float(rng.uniform(0.3, 1.0) * (rng.random() < 0.12)),
-        quality_again=int(rng.integers(20, 80)) * int(rng.random() < 0.15),
+        smear=float(rng.uniform(0.3, 1.0) * (rng.random() < 0.15)) * grade * fair,
+        quality_again=int(rng.integers(20, 80)) * int(rng.random() < 0.4 and bad),
         border_4=(left, top, right, bottom),
     )
 

@@ -34,7 +34,7 @@ NORMAL, ALBEDO, GLOSS, OPEN, SHADOW, UV, EDGE = (
 COLUMNS = 12
 
 # Creases that a face has at rest as it ages, as a share of what the action makes of them.
-_AT_REST = {"1": 0.35, "2": 0.35, "4": 0.25, "6": 0.35, "10": 0.2, "12": 0.5, "15": 0.35}
+_AT_REST = {"1": 0.35, "2": 0.35, "4": 0.25, "6": 0.35, "10": 0.15, "12": 0.28, "15": 0.25}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
         attributes_VC=planar(np.concatenate(table)),
         resting_V3=planar(canvases.vertex_normals(neutral_V3, head.triangles_F3)),
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
-        creases_HW3=_resting_creases(sheet, 1.5 * look.age * look.crease),
+        creases_HW3=_resting_creases(sheet, 1.3 * look.age * look.crease),
         _atlases=[coat.atlas_HW3],
     )
 

@@ -273,6 +273,42 @@ def _worn(rng: np.random.Generator) -> dict:
     }
 
 
+def aged(look: Look, years: float, male: float, variation: Variation = EVERYTHING) -> Look:
+    """The look made to go with an age (years) and a face shape (male: -1 a woman's .. 1 a man's).
+
+    Only likelihoods go with them: grey and thin hair come with age, beards and bald heads nearly
+    only with men's shapes, make-up and long hair mostly with women's. A pure function.
+    """
+    rng = np.random.default_rng((look.seed, 11))
+    by_year, turns, chance = rng.uniform(0, 1, 3), rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)
+    age = float(np.clip((years - 18) / 60, 0, 1)) ** 0.8 * (0.75 + 0.25 * look.age)
+    changes: dict = {"age": max(age, 0.03)}
+    if years > 38 + 45 * by_year[0] and look.hair != "shaved":
+        grey = _scaled((0.34, 0.335, 0.325), 0.5 + float(turns[0]))
+        share = float(np.clip((years - 38 - 45 * by_year[0]) / 15, 0.3, 1))
+        mixed = np.array(look.hair_rgb) * (1 - share) + np.array(grey) * share
+        darker = 0.75 * _contrast(mixed, look.melanin, look.haemoglobin)
+        changes |= {"hair_rgb": _scaled(mixed, 1.0), "brow_rgb": _scaled(mixed, darker)}
+    thin = look.hair in ("bald", "receding")
+    if male > 0 and years > 30 + 70 * by_year[1] and look.hair not in _WORN_LONG:
+        changes["hair"] = "bald" if turns[1] < 0.35 else "receding"
+        changes["hairline"] = look.hairline + 1.5
+    elif thin and (years < 25 or male < -0.2):
+        changes["hair"] = ("short", "long", "bob", "wavy")[int(turns[1] * 4) if male < 0 else 0]
+    elif male > 0.2 and look.hair in _WORN_LONG and chance[1] < 0.75:
+        changes["hair"] = ("short", "crop", "full", "fringe")[int(turns[1] * 4)]
+    elif male < -0.2 and look.hair in ("shaved", "short", "crop") and chance[1] < 0.75:
+        changes["hair"] = ("long", "bob", "wavy", "bun")[int(turns[1] * 4)]
+    if years < 16 or (male < -0.1 and chance[0] < 0.97):
+        changes["beard"] = "none"
+    elif male > 0.1 and look.beard == "none" and chance[0] < 0.35:
+        changes["beard"] = BEARDS[1 + int(turns[0] * (len(BEARDS) - 1))]
+    if years < 14 or (male > 0.1 and chance[2] < 0.93):
+        changes |= {"lip_rgb": None, "lip_paint": 0.0, "liner": 0.0, "shadow": 0.0, "blush": 0.0}
+    # A kind of variety that is switched off stays plain.
+    return _plainer(replace(look, **changes), variation)
+
+
 def _plainer(look: Look, variation: Variation) -> Look:
     """Leaves out the kinds of variety that are switched off."""
     if not variation.hair:

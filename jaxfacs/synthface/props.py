@@ -210,12 +210,15 @@ def glasses(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> li
     tubes.append((np.array(bridge), False))
     made = [tube(path, closed, rim, look.glasses_rgb) for path, closed in tubes]
     if look.dark_glasses:
-        dark = tuple(0.015 + 0.05 * c for c in look.headwear_rgb)
+        dark = np.array([0.006, 0.006, 0.007]) + 0.02 * np.array(look.headwear_rgb)
         for ring in rims:
             many = len(ring)
             fan = np.stack([np.full(many, many), np.arange(many), np.roll(np.arange(many), -1)], 1)
-            middle = ring.mean(axis=0) + np.array([0, 0, 0.25 * sheet.unit])
-            made.append(plain(np.concatenate([ring, middle[None]]), fan, dark, 2.5))
+            middle = ring.mean(axis=0) + np.array([0, 0.3, 0.55]) * sheet.unit
+            # Sky in the upper half: the lens is no hole.
+            lift = np.clip((ring[:, 1] - middle[1]) / np.ptp(ring[:, 1]) + 0.3, 0, 1)
+            tinted = np.concatenate([dark + 0.05 * lift[:, None], dark[None]])
+            made.append(plain(np.concatenate([ring, middle[None]]), fan, tinted, 1.6))
     return made
 
 

@@ -100,6 +100,7 @@ class Scene:
 def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) -> Scene:
     """Draws a scene. Each part has a stream of its own, so that none moves the others."""
     place, light, lens, held = rng.spawn(4)
+    grade = cameras.sample_grade(lens)
     lighting = str(light.choice(LIGHTINGS, p=_LIGHTING_SHARE))
     lights, sky, ground = _lit(light, lighting)
     pattern = str(light.choice(PATTERNS, p=_PATTERN_SHARE))
@@ -123,17 +124,17 @@ def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) ->
         ground_rgb=ground,
         background=background,
         background_rgb=(_three(colours[0]), _three(colours[1])),
-        exposure=float(np.exp(lens.normal(0, 0.24))),
+        exposure=float(np.exp(lens.normal(0, 0.28) * max(grade, 0.5))),
         gamma=float(lens.uniform(1.9, 2.5)),
-        saturation=0.0 if lens.random() < 0.1 else float(np.clip(lens.normal(1, 0.25), 0.2, 1.7)),
-        blur=float(np.exp(lens.uniform(np.log(0.25), np.log(1.5)))),
-        noise=float(np.exp(lens.uniform(np.log(0.0015), np.log(0.025)))),
+        saturation=_saturation(lens, grade),
+        blur=float(np.exp(lens.uniform(np.log(0.25), np.log(1.5) - 1.5 * (1 - grade)))),
+        noise=float(np.exp(lens.uniform(np.log(0.0015), np.log(0.03)))) * grade,
         grain=float(lens.uniform(0.0, 1.0)),
-        # Low qualities are those of films: eight in a hundred are hardly to be looked at.
-        jpeg=int(100 - 85 * lens.beta(1.3, 2.2)) if lens.random() < 0.75 else 0,
+        # Low qualities are those of films.
+        jpeg=int(100 - 85 * grade * lens.beta(1.3, 2.0)) if lens.random() < 0.75 else 0,
         pattern=pattern,
         pattern_depth=pattern_depth if pattern else 0.0,
-        camera=cameras.sample_camera(lens),
+        camera=cameras.sample_camera(lens, grade),
         things=sample_things(held),
     )
     # A face that fills the picture, down to a chin or a forehead that is cut off.
@@ -142,6 +143,12 @@ def sample_scene(rng: np.random.Generator, variation: Variation = EVERYTHING) ->
     if close:
         view = replace(view, fill=fill, centre_2=centre)
     return _plainer(view, variation)
+
+
+def _saturation(rng: np.random.Generator, grade: float) -> float:
+    """A tenth of all pictures is grey."""
+    grey, amount = rng.random() < 0.1, 1 + rng.normal(0, 0.28) * max(grade, 0.4)
+    return 0.0 if grey else float(np.clip(amount, 0.2, 1.7))
 
 
 def _plainer(view: Scene, variation: Variation) -> Scene:
@@ -167,7 +174,7 @@ def _lit(rng: np.random.Generator, kind: str):
     The same draws are made for every kind; the kind says what they mean.
     """
     side, a, b, c = float(rng.choice([-1, 1])), *rng.uniform(0, 1, 3).tolist()
-    warm = float(np.clip(rng.normal(0.02, 0.1), -0.2, 0.3))
+    warm = float(np.clip(rng.normal(0.01, 0.07), -0.15, 0.2))
     white = np.array([1 + warm, 1.0, 1 - warm])
     # azimuth, elevation of the key (degrees); its shadow; fill, rim and ambient as shares of it.
     az, el, hard, fill, rim, ambient = {

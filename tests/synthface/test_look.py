@@ -9,6 +9,7 @@ from jaxfacs.synthface.look import (
     CLOTHES,
     HAIR_STYLES,
     HEADWEAR,
+    aged,
     sample_look,
     skin_rgb,
 )
@@ -70,3 +71,31 @@ def test_what_is_switched_off_leaves_the_other_traits():
             changed[kind] |= {k for k, v in dataclasses.asdict(one).items() if v != whole[k]}
     for kind in KINDS:
         assert changed[kind] == belongs.get(kind, set()), kind
+
+
+def test_looks_go_with_age_and_shape():
+    looks = [sample_look(np.random.default_rng(s)) for s in range(300)]
+    child, woman, man, old = (
+        [aged(look, years, male) for look in looks]
+        for years, male in ((8, 0.0), (30, -0.8), (30, 0.8), (75, 0.8))
+    )
+    again = [aged(look, 30, 0.8) for look in looks]
+    assert [dataclasses.asdict(a) for a in again] == [dataclasses.asdict(b) for b in man]
+    assert all(look.beard == "none" and look.lip_rgb is None for look in child)
+    assert all(look.hair not in ("bald", "receding") for look in [*child, *woman])
+
+    def share(seen, kinds):
+        return np.mean([look.hair in kinds for look in seen])
+
+    assert share(old, ("bald", "receding")) > share(man, ("bald", "receding")) + 0.2
+    assert share(woman, ("long", "bob", "wavy", "bun", "ponytail")) > 0.5
+    assert np.mean([look.beard != "none" for look in man]) > 0.3
+    assert np.mean([look.beard != "none" for look in woman]) < 0.05
+    naive = Variation.naive()
+    plain = aged(sample_look(np.random.default_rng(0), naive), 80, 1.0, naive)
+    assert (plain.hair, plain.beard, plain.age) == ("shaved", "none", 0.0)
+    light = [np.mean(look.hair_rgb) for look in old]
+    assert np.median(light) > 2 * np.median([np.mean(look.hair_rgb) for look in child])
+    assert np.mean([look.age for look in old]) > 0.6 > 0.3 > np.mean([look.age for look in man])
+    for look in old:
+        assert np.mean(look.brow_rgb) < 0.5 * skin_rgb(look.melanin, look.haemoglobin).mean()
