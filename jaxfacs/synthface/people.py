@@ -7,7 +7,6 @@ own rest. The draws are heavy-tailed (Student's t, 3 degrees of freedom) and end
 would no longer forgive them, at about a trace to B.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -131,7 +130,7 @@ def sample_person(subject: int, *, head: Head, variation: Variation = EVERYTHING
     return Person(
         name=f"{head.name}-{subject:06d}",
         neutral_V3=neutral[0],
-        look=_of_age(seen, years) if variation.people else seen,
+        look=look.aged(seen, years, male, variation) if variation.people else seen,
         years=years,
         male=male,
         gain=gain,
@@ -143,7 +142,7 @@ def facts(subject: int, *, variation: Variation = EVERYTHING) -> Facts:
     """What is known exactly of a person without rendering: for results by group."""
     years, male, _ = _shape(subject, 1, variation)
     seen = look.sample_look(stream(subject, LOOK), variation)
-    seen = _of_age(seen, years) if variation.people else seen
+    seen = look.aged(seen, years, male, variation) if variation.people else seen
     worn = seen.glasses is not None
     return Facts(years, male, seen.melanin, seen.hair, seen.beard, worn)
 
@@ -213,14 +212,3 @@ def _style(rng: np.random.Generator, *, wanted: bool) -> tuple[dict[str, float],
         if wanted:
             style[au] = drawn
     return gain, style
-
-
-def _of_age(seen: look.Look, years: float) -> look.Look:
-    """The look made consistent with the age: no beard, paint or creases on a child."""
-    age = float(np.clip((years - 18) / 60, 0, 1)) ** 0.8 * (0.75 + 0.25 * seen.age)
-    changes: dict[str, object] = {"age": max(age, 0.03)}
-    if years < 16:
-        changes |= {"beard": "none", "lip_rgb": None, "liner": 0.0, "shadow": 0.0, "blush": 0.0}
-        if seen.hair == "bald":
-            changes["hair"] = "short"
-    return dataclasses.replace(seen, **changes)  # type: ignore[arg-type]
