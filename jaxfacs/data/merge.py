@@ -75,6 +75,7 @@ def _joined(sets: Sequence[RecordSet]) -> writer.SetInfo:
         settings=first.card["settings"] if one else {"merged": [s.digest for s in sets]},
         phases=any(opened.card.get("phases", False) for opened in sets),
         flow=first.card.get("flow", False),
+        visible=any(opened.card.get("visible", False) for opened in sets),
         people=first.people if one else people.pop() if len(people) == 1 else "",
         version=first.card["version"],
         **fields,
@@ -109,6 +110,9 @@ def _moved(clip: schema.Clip, opened: RecordSet, info: writer.SetInfo, before: s
     phase_TA = clip.phase_TA
     if info.phases and phase_TA is None:
         phase_TA = np.full((frames, len(opened.aus)), -1, np.int8)
+    visible_T68 = clip.visible_T68
+    if info.visible and visible_T68 is None:
+        visible_T68 = np.full((frames, 68), -1, np.int8)
     attributes_TK = clip.attributes_TK
     if info.attributes and attributes_TK is None:
         attributes_TK = np.zeros((frames, 0), np.float32)
@@ -118,6 +122,7 @@ def _moved(clip: schema.Clip, opened: RecordSet, info: writer.SetInfo, before: s
         subject=before + clip.subject if clip.subject else "",
         occurrence_TA=_onto(clip.occurrence_TA, opened.aus, info.aus, -1),
         intensity_TA=_onto(clip.intensity_TA, opened.aus, info.aus, -1),
+        visible_T68=visible_T68,
         phase_TA=None if phase_TA is None else _onto(phase_TA, opened.aus, info.aus, -1),
         attributes_TK=None
         if attributes_TK is None

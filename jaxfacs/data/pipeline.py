@@ -63,7 +63,8 @@ def train_batches(
     Each has `frames_BTHWC` uint8, `occurrence_BTA` int8, `intensity_BTA` float32 (both −1 unknown),
     and, where `config.flow` asks for it, `flow_BTHWF` float16 in [−1, 1] (`data.flow.stacks`),
     `landmarks_BT682` float32 (x, y) in pixels of the frames shown, the middle of the first at
-    (0.5, 0.5), `valence_arousal_BT2` float32 in [−1, 1] (both NaN unknown), `emotion_B` int32
+    (0.5, 0.5), `visible_BT68` int8 (1 where the picture shows a landmark, 0 not, −1 unknown),
+    `valence_arousal_BT2` float32 in [−1, 1] (both NaN unknown), `emotion_B` int32
     (place in `Mixture.emotions`, −1 unknown), `weight_B` float32 (the `loss_weight` of the set,
     0 where the record is damaged: see `rows.Load`),
     `set_B` int32 (place in `Mixture.names`), `index_B` int64 (clip, as `Mixture.index` counts),
@@ -160,6 +161,7 @@ BATCH_KEYS = {
     "occurrence": "occurrence_BTA",
     "intensity": "intensity_BTA",
     "landmarks": "landmarks_BT682",
+    "visible": "visible_BT68",
     "valence_arousal": "valence_arousal_BT2",
     "emotion": "emotion_B",
     "weight": "weight_B",

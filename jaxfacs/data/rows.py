@@ -17,7 +17,7 @@ Row = dict[str, np.ndarray | np.generic]
 
 # What a row says that counts for nothing.
 UNKNOWN = {
-    **dict.fromkeys(("occurrence", "intensity", "emotion"), -1),
+    **dict.fromkeys(("occurrence", "intensity", "emotion", "visible"), -1),
     **dict.fromkeys(("landmarks", "valence_arousal"), np.nan),
     "weight": 0,
 }
@@ -123,11 +123,16 @@ class Load:
             landmarks_T682 = transforms.move(
                 landmarks_T682, drawn, source=side, size=self.config.size
             )
+        visible_T68 = np.full((len(places_T), 68), -1, np.int8)
+        if clip.visible_T68 is not None:
+            visible_T68[known_T] = clip.visible_T68[places_T[known_T]]
+            visible_T68 = visible_T68[:, transforms.MIRRORED_68] if drawn.flip else visible_T68
         row: Row = {
             "frames": transforms.apply(frames, drawn, size=self.config.size, rng=rng),
             "occurrence": occurrence_TA,
             "intensity": intensity_TA,
             "landmarks": landmarks_T682,
+            "visible": visible_T68,
             "valence_arousal": _taken(clip.valence_arousal_T2, places_T, known_T, (2,)),
             "emotion": np.int32(clip.emotion if known_T.any() else -1),
             "weight": np.float32(1),
@@ -200,7 +205,9 @@ def blended(one: Mapping[str, Any], other: Mapping[str, Any], share: float) -> R
             mixed[name] = total.astype(np.float16 if name == "flow" else np.float32)
     for name in ("occurrence", "intensity"):
         mixed[name][(one[name] < 0) | (other[name] < 0)] = -1
-    mixed["landmarks"] = np.full_like(one["landmarks"], np.nan)
+    for name in ("landmarks", "visible"):
+        if name in one:
+            mixed[name] = np.full_like(one[name], UNKNOWN[name])
     if one["emotion"] != other["emotion"]:
         mixed["emotion"] = np.int32(-1)
     mixed["weight"] = np.float32(one["weight"] * other["weight"])

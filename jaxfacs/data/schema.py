@@ -27,9 +27,10 @@ TENSORS: dict[str, tuple[np.dtype, tuple[int | str, ...]]] = {
     "phase": (np.dtype("int8"), ("T", "A")),
     "attributes": (np.dtype("<f4"), ("T", "K")),
     "flow_scale": (np.dtype("<f4"), ("F",)),
+    "visible": (np.dtype("int8"), ("T", 68)),
 }
 # Fields that sets of an earlier jaxfacs do not have: nothing is known of them there.
-LATER = frozenset({"valence_arousal", "phase", "attributes", "flow_scale"})
+LATER = frozenset({"valence_arousal", "phase", "attributes", "flow_scale", "visible"})
 # Codes of `phase`; −1 is unknown.
 PHASES = ("neutral", "onset", "apex", "offset")
 
@@ -56,6 +57,8 @@ class Clip:
       attributes_TK: float32, over the set's list of attributes, NaN unknown; None: it has none.
       flow: optical flow as `data.flow` packs it, F pictures; None: the set has none.
       flow_scale_F: float32 pixels a frame that its largest value stands for.
+      visible_T68: int8, whether the picture shows each landmark: 1, or 0 where it is outside,
+        behind something or on the far side of the face; −1 unknown. None: the set does not say.
     """
 
     clip_id: str
@@ -73,6 +76,7 @@ class Clip:
     attributes_TK: np.ndarray | None = None
     flow: Sequence[bytes] | None = None
     flow_scale_F: np.ndarray | None = None
+    visible_T68: np.ndarray | None = None
 
 
 def check(
@@ -83,10 +87,11 @@ def check(
     num_attributes: int = 0,
     phases: bool = False,
     flow: bool = False,
+    visible: bool = False,
 ) -> None:
     """Raises ValueError where a clip contradicts the schema: a builder's mistake, found early.
 
-    A set has attributes, phases and flow in all of its clips or in none.
+    A set has attributes, phases, flow and visible landmarks in all of its clips or in none.
     """
     frames = len(clip.frames)
     landmarks, affect = clip.landmarks_T68x2, clip.valence_arousal_T2
@@ -94,6 +99,7 @@ def check(
         ("phase", clip.phase_TA, phases),
         ("attributes", clip.attributes_TK, num_attributes > 0),
         ("flow", clip.flow, flow),
+        ("visible", clip.visible_T68, visible),
     ):
         if (part is not None) != wanted:
             raise ValueError(f"clip {clip.clip_id}: {name} {'missing' if wanted else 'unexpected'}")
@@ -112,6 +118,8 @@ def check(
             raise ValueError(f"clip {clip.clip_id}: phase must be -1 to {len(PHASES) - 1}")
     if clip.attributes_TK is not None:
         shapes["attributes"] = (clip.attributes_TK.shape, (frames, num_attributes))
+    if clip.visible_T68 is not None:
+        shapes["visible"] = (clip.visible_T68.shape, (frames, 68))
     if clip.flow is not None:
         scales = () if clip.flow_scale_F is None else clip.flow_scale_F.shape
         shapes["flow_scale"] = (scales, (len(clip.flow),))
@@ -148,6 +156,7 @@ def encode(clip: Clip) -> bytes:
         "phase": clip.phase_TA,
         "attributes": clip.attributes_TK,
         "flow_scale": clip.flow_scale_F,
+        "visible": clip.visible_T68,
     }
     arrays |= {name: array for name, array in optional.items() if array is not None}
     features: dict[str, Sequence[bytes]] = {
@@ -189,18 +198,26 @@ def decode(raw: bytes, *, num_aus: int) -> Clip:
             attributes_TK=arrays.get("attributes"),
             flow=features.get("flow"),
             flow_scale_F=arrays.get("flow_scale"),
+            visible_T68=arrays.get("visible"),
         )
     except (KeyError, IndexError) as error:
         raise ValueError(f"a field of the clip is missing: {error}") from error
 
 
 def tfds_features(
-    *, num_aus: int, size: int, num_attributes: int = 0, phases: bool = False, flow: bool = False
+    *,
+    num_aus: int,
+    size: int,
+    num_attributes: int = 0,
+    phases: bool = False,
+    flow: bool = False,
+    visible: bool = False,
 ):
     """The same schema in TFDS's words, so that `tfds.builder_from_directory` reads the set."""
     import tensorflow_datasets as tfds
 
     has = {"phase": phases, "attributes": num_attributes > 0, "flow_scale": flow}
+    has["visible"] = visible
     tensors: dict[str, Any] = {
         name: tfds.features.Tensor(
             shape=_fill(shape, {"T": None, "A": num_aus, "K": num_attributes, "F": None}),

@@ -35,6 +35,7 @@ def verify(folder: Path) -> Iterator[str]:
                     num_attributes=len(opened.attributes),
                     phases=opened.card.get("phases", False),
                     flow=opened.card.get("flow", False),
+                    visible=opened.card.get("visible", False),
                 )
             except ValueError as error:
                 raise UserError(f"{place}, is damaged: {error}; build the set again") from error

@@ -45,7 +45,7 @@ class SetInfo:
       aus: the labels that the columns of occurrence and intensity mean.
       emotions: the names that the emotion index means.
       attributes: the names of the columns of `Clip.attributes_TK`.
-      phases, flow: whether the clips have them.
+      phases, flow, visible: whether the clips have them.
       people: whose subjects these are: sets with the same word share their people, so that
         "SN001" of both is one person. Empty: nobody else's.
       size: side of the square frames in pixels.
@@ -67,6 +67,7 @@ class SetInfo:
     attributes: tuple[str, ...] = ()
     phases: bool = False
     flow: bool = False
+    visible: bool = False
     people: str = ""
 
     @property
@@ -76,6 +77,7 @@ class SetInfo:
             "num_attributes": len(self.attributes),
             "phases": self.phases,
             "flow": self.flow,
+            "visible": self.visible,
         }
 
 

@@ -33,6 +33,7 @@ def test_shapes_and_types(straight):
         "occurrence_BTA": ((4, 4, 3), "int8"),
         "intensity_BTA": ((4, 4, 3), "float32"),
         "landmarks_BT682": ((4, 4, 68, 2), "float32"),
+        "visible_BT68": ((4, 4, 68), "int8"),
         "valence_arousal_BT2": ((4, 4, 2), "float32"),
         "emotion_B": ((4,), "int32"),
         "weight_B": ((4,), "float32"),

@@ -134,6 +134,7 @@ def build(
             "validation": validation, "test": test, "jaxfacs": __version__,
         },
         description=DESCRIPTION,
+        visible=True,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
     )  # fmt: skip
     sittings = [
@@ -243,6 +244,8 @@ class RenderJob:
             box_T4=np.stack([c.box_4 for c in cuts]),
             found_T=np.array([c.found for c in cuts]),
             landmarks_T68x2=landmarks.astype(np.float32),
+            visible_T68=_visible(made.covered_T68, landmarks, self.steps.size),
+            valence_arousal_T2=made.valence_arousal_T2,
         )
         return clip, cuts
 
@@ -271,6 +274,12 @@ def squares(landmarks_T68x2: np.ndarray, spread: tuple[int, ...] | None = None) 
     return np.concatenate(
         [middle_T2 - side_T[:, None] / 2, side_T[:, None], side_T[:, None]], axis=1
     ).astype(np.float32)
+
+
+def _visible(covered_T68: np.ndarray, landmarks_T68x2: np.ndarray, size: int) -> np.ndarray:
+    """int8 T×68: 1 where the crop shows the landmark."""
+    inside = ((landmarks_T68x2 >= 0) & (landmarks_T68x2 <= size)).all(axis=-1)
+    return (inside & ~covered_T68).astype(np.int8)
 
 
 def _wider(
