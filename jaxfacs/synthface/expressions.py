@@ -274,7 +274,7 @@ def _peak(rng: np.random.Generator, au: str, level: float) -> float:
     if au == "19":  # less stays behind the lips
         return float(rng.uniform(4.0, 5.0))
     if au in OPTIONAL:
-        level = max(level, 3.2)
+        return float(rng.uniform(2.8, 5.0))
     return float(np.clip(level * rng.uniform(0.7, 1.2), _FAINTEST.get(au, 1.25), 5.0))
 
 

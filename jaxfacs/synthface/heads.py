@@ -40,6 +40,7 @@ EXTRAS = (
 
 FULL_INTENSITY = 5.0  # FACS letter E: a shape is the displacement at this intensity
 GAZE_FULL_DEG = 30.0  # the rotation at which a gaze shape (lids that follow) is fully on
+SQUINT_MOST = 0.68  # of a person's opening of the eye that 6 and 7 together take away
 LID_CLEARANCE_CM = 0.03  # the least thickness of a lid over its eyeball
 CORNEA_DEG = 32.0  # half the opening angle of the cap in which the cornea bulges
 
@@ -271,18 +272,22 @@ def _meet_lids(head: Head, neutral_V3: np.ndarray, weight: dict[str, np.ndarray]
 
     Wide and narrow eyes close over the same time, so the closure is in proportion to this person's
     opening; what squinting (6, 7) has closed already is left out of it, and the upper lid is
-    raised (5) only as far as the eye is open.
+    raised (5) only as far as the eye is open. Squinting alone leaves a slit.
     """
     by = _closing(head)
     for side in "LR":
         closing = weight.get(side + "43")
-        if closing is None:
-            continue
         squint = sum(by[au] * weight.get(side + au, 0.0) for au in ("6", "7"))
+        opening = _aperture(head, neutral_V3, side)
+        too_far = np.maximum(squint - SQUINT_MOST * opening, 0.0)
+        if closing is None:
+            if np.any(too_far):
+                weight[side + "43"] = -too_far / by["43"]
+            continue
         if side + "5" in weight:
             weight[side + "5"] = weight[side + "5"] * (1 - np.clip(closing, 0, 1))
-        left = np.maximum(_aperture(head, neutral_V3, side) - squint, 0.0)
-        weight[side + "43"] = closing * left / by["43"]
+        left = np.maximum(opening - squint, 0.0)
+        weight[side + "43"] = (closing * left - (1 - np.clip(closing, 0, 1)) * too_far) / by["43"]
 
 
 def _gaze_rows(

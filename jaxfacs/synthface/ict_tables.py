@@ -55,7 +55,7 @@ RECIPES: dict[str, Recipe] = {
     "12": (
         ("mouthSmile_{s}", 1.1, ""),
         ("cheekRaiser_{s}", 0.25, "off_lips"),
-        ("cheekFold_{s}", 0.5, ""),
+        ("cheekFold_{s}", 0.35, ""),
     ),
     # Buccinator. The shape lifts the corner like a smile; FACS has it tightened inwards: a little
     # of the frown keeps it level.
@@ -209,7 +209,7 @@ CREASES: dict[str, tuple[Polyline, ...]] = {
     # The nasolabial fold: its upper part, its middle, or all of it.
     "10": (((1.4, -0.1), (2.0, -1.0), (2.6, -2.1)),),
     "11": (((1.8, -0.8), (2.3, -1.6), (2.6, -2.2)),),
-    "12": (((1.5, -0.3), (2.2, -1.2), (2.9, -2.3), (3.4, -3.6)),),
+    "12": (((1.5, -0.3), (2.2, -1.2), (2.8, -2.2), (3.15, -2.9)),),
     "14": (((3.0, -2.8), (3.1, -3.6), (2.95, -4.3)),),
     "15": (((2.75, -3.9), (3.0, -4.6), (2.9, -5.4)),),
     "17": (((0.0, -5.2), (0.8, -5.3), (1.4, -5.8)),),

@@ -34,8 +34,9 @@ GAP_UNDECIDED_CM = (0.06, 0.16)
 EYE_CORNERS_CM = 9.0
 
 PRESENT = 1.0  # FACS A, a trace
+SLIT_CM = 0.22  # an opening that a face of 100 pixels hardly shows
 SPEECH_UNKNOWN = 0.8  # speech beyond this intensity could be taken for an action
-NEARLY_SHUT = 0.3  # of the resting opening of the eye: lids that do not close, but look so
+NEARLY_SHUT = 0.28  # of the resting opening of the eye: lids that do not close, but look so
 STRETCH_UNDECIDED = (0.6, 2.5)  # 27 that opens the mouth no further than 26 does
 TONGUE_SEEN = 3.8  # intensity of 19 from which it passes the lips
 BLINK_UNDECIDED = (0.8, 4.0)  # a still half way through a blink
@@ -118,8 +119,12 @@ def true_labels(
 
     value["45"] = np.clip(blink_T, 0, 5)
     for side in "LR":
-        opening = lid_gap(landmarks_T68x3, side) / np.maximum(lid_gap(rest_68x3, side), 1e-3)
-        unlike = (opening < NEARLY_SHUT) & (value[side + "43"] < PRESENT) & (blink_T < PRESENT)
+        slit = max(NEARLY_SHUT * float(lid_gap(rest_68x3, side)), SLIT_CM)
+        unlike = (
+            (lid_gap(landmarks_T68x3, side) < slit)
+            & (value[side + "43"] < PRESENT)
+            & (blink_T < PRESENT)
+        )
         value[side + "43"] = np.where(unlike, -1, value[side + "43"])
     if frames == 1:
         # A still cannot tell a blink from closed eyes: what it shows is coded as 43.
