@@ -23,8 +23,8 @@ IRIS_SPAN = np.deg2rad(29.0)  # of the iris, where the head does not say
 CREASE_SCALE = 2  # crease maps are this many times coarser than the atlas
 
 # How much deeper than their drawn height creases are that a whole sheet of skin is pushed into.
-_FOLDS = {"1": 1.5, "2": 1.5, "4": 1.3, "6": 1.2, "9": 1.2, "10": 1.8, "11": 1.6, "12": 2.2,
-          "14": 1.6, "15": 1.5, "17": 1.5, "20": 1.5}  # fmt: skip
+_FOLDS = {"1": 1.5, "2": 1.5, "4": 1.3, "6": 1.2, "9": 1.2, "10": 1.8, "11": 1.5, "12": 1.8,
+          "14": 1.3, "15": 1.2, "17": 1.4, "20": 1.4}  # fmt: skip
 
 SKIN, SCLERA, IRIS, TEETH, MOUTH, LASHES, HAIR = range(len(PARTS))
 
@@ -86,8 +86,15 @@ def canvas(head: Head) -> Canvas:
         uv[eye.vertices] = _eye_uv(vertices[eye.vertices] - eye.centre_3)
     plain = np.isin(part_V, (TEETH, MOUTH, LASHES))
     uv[plain] = (EYE_ROWS * 2, HEIGHT - EYE_ROWS / 2)
+    labels = list(head.wrinkles)
+    for label, height in _fine_folds(uv[head.landmarks_68], texel_per_cm * unit).items():
+        if label in labels:
+            creases[labels.index(label)] += height
+        else:
+            labels.append(label)
+            creases.append(height)
     slopes = _slopes(creases, texel_per_cm * unit)
-    for slope, label in zip(slopes, head.wrinkles, strict=True):
+    for slope, label in zip(slopes, labels, strict=True):
         slope *= _FOLDS.get(label.lstrip("LR"), 1.0)
     rows, columns = window = _window(slopes)
     normals = vertex_normals(vertices, head.triangles_F3)
@@ -96,7 +103,7 @@ def canvas(head: Head) -> Canvas:
         unit=unit,
         texel=texel_per_cm * unit,
         masks=masks,
-        creases=tuple(head.wrinkles),
+        creases=tuple(labels),
         crease_KHW3=slopes[:, rows, columns].copy(),
         window=window,
         holes_V=np.clip(-normals[:, 1] * 1.6 - 0.2, 0, 1),
@@ -189,6 +196,27 @@ def _unwrap(head: Head, uv_V2: np.ndarray, outward_V: np.ndarray):
         for field in head.wrinkles.values()
     ]
     return {name: drawn(mask) for name, mask in head.masks.items() if name != "iris"}, creases
+
+
+def _fine_folds(marks_68x2: np.ndarray, texel: float) -> dict[str, np.ndarray]:
+    """Label -> height (cm / 10) of what is too fine to be drawn line by line: the pebbles that the
+    mentalis makes of the chin, and the upright lines about lips that are pursed or tightened."""
+    v, u = np.mgrid[0 : SKIN_ROWS // CREASE_SCALE, 0 : WIDTH // CREASE_SCALE].astype(np.float32)
+    marks, cm = marks_68x2 / CREASE_SCALE, texel / CREASE_SCALE
+    noise = np.random.default_rng(17).standard_normal(v.shape, np.float32)
+    pebbles = cv2.GaussianBlur(noise, (0, 0), 0.14 * cm)
+    pebbles *= 0.45 / pebbles.std()
+    chin = (marks[57] + marks[8]) / 2
+    off = ((u - chin[0]) / (1.7 * cm)) ** 2 + ((v - chin[1]) / (1.15 * cm)) ** 2
+    mouth = marks[48:60].mean(axis=0)
+    half = (np.ptp(marks[48:60, 0]) / 2 + 0.2 * cm, np.ptp(marks[48:60, 1]) / 2 + 0.1 * cm)
+    out = np.hypot((u - mouth[0]) / half[0], (v - mouth[1]) / half[1])
+    about = np.exp(-(((out - 1.35) / 0.3) ** 2)) * np.clip(
+        1.3 - np.abs(u - mouth[0]) / half[0], 0, 1
+    )
+    lines = -0.45 * np.maximum(np.cos((u - mouth[0]) / cm * 2 * np.pi / 0.5), 0) * about
+    flat = {"17": pebbles * np.exp(-(off**2)), "18": lines, "22": 0.5 * lines, "23": 0.8 * lines}
+    return {label: height.astype(np.float32) for label, height in flat.items()}
 
 
 def _slopes(creases: list[np.ndarray], texel: float) -> np.ndarray:

@@ -60,6 +60,7 @@ class Dressed:
     V vertices of the head are followed by those of the props, F triangles likewise. open_S,
     cavity_S and ragged_S number the triangles that are always drawn, those inside the mouth and
     those of hair. attributes_VC has the columns named above. lash_V is how dark the lashes are.
+    folds_K is how deep this face makes each crease of the canvas, uneven_HW1 where along it.
     Tables of vertices and triangles are planar, see `raster`.
     """
 
@@ -80,6 +81,8 @@ class Dressed:
     resting_V3: np.ndarray
     lash_V: np.ndarray
     creases_HW3: np.ndarray
+    folds_K: np.ndarray
+    uneven_HW1: np.ndarray
     _atlases: list[np.ndarray] = field(repr=False)
 
     def atlas(self, level: int) -> np.ndarray:
@@ -128,6 +131,7 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
         total += len(rows)
     triangles, material = np.concatenate(triangles), np.concatenate(material)
     cavity = np.isin(material, (MOUTH, TEETH))
+    folds, uneven = _own_folds(sheet, look)
     return Dressed(
         head=head,
         sheet=sheet,
@@ -145,7 +149,9 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
         attributes_VC=planar(np.concatenate(table)),
         resting_V3=planar(canvases.vertex_normals(neutral_V3, head.triangles_F3)),
         lash_V=_lash_cover(head, neutral_V3, sheet, look),
-        creases_HW3=_resting_creases(sheet, 1.3 * look.age * look.crease),
+        creases_HW3=_resting_creases(sheet, folds, 1.3 * look.age * look.crease) * uneven,
+        folds_K=folds,
+        uneven_HW1=uneven,
         _atlases=[coat.atlas_HW3],
     )
 
@@ -204,11 +210,24 @@ def _axis_vertex(head: Head, eye) -> int:
     return int(eye.vertices[np.argmin(np.hypot(at[:, 0], at[:, 1]) - at[:, 2])])
 
 
-def _resting_creases(sheet: Canvas, age: float) -> np.ndarray:
+def _own_folds(sheet: Canvas, look: Look) -> tuple[np.ndarray, np.ndarray]:
+    """How deep each crease is on this face (K), and where along them it is (H×W×1)."""
+    rng = np.random.default_rng((look.seed, 12))
+    rows, columns = sheet.window
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    own = {x.lstrip("LR"): float(np.exp(rng.normal(0, 0.35))) for x in sorted(set(sheet.creases))}
+    both = np.array([own[label.lstrip("LR")] for label in sheet.creases], np.float32)
+    cell = max(2.0, 0.9 * sheet.texel / canvases.CREASE_SCALE)  # lines break off after a centimetre
+    coarse = rng.standard_normal((int(height / cell) + 2, int(width / cell) + 2)).astype(np.float32)
+    cloud = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return both, np.clip(1 + 0.5 * cloud, 0.1, 2.0)[..., None]
+
+
+def _resting_creases(sheet: Canvas, folds_K: np.ndarray, age: float) -> np.ndarray:
     rows, columns = sheet.window
     total = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), np.float32)
-    for label, one in zip(sheet.creases, sheet.crease_KHW3, strict=True):
-        share = np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age)
+    for label, own, one in zip(sheet.creases, folds_K, sheet.crease_KHW3, strict=True):
+        share = np.float32(_AT_REST.get(label.lstrip("LR"), 0.0) * age * own)
         if share:
             total += share * one
     return total

@@ -256,7 +256,7 @@ def _worn(rng: np.random.Generator) -> dict:
     rim = rng.uniform(0.08, 0.5) if metal else rng.uniform(0.005, 0.08)
     tint = rng.uniform(0.6, 1.0, 3)
     clothes, other, cloth = (rng.uniform(0.01, 0.7) * rng.uniform(0.3, 1.0, 3) for _ in range(3))
-    glare = rng.uniform(0.08, 0.6) * (rng.random() < 0.45)
+    glare = rng.uniform(0.05, 0.4) * (rng.random() < 0.4)
     return {
         "headwear": str(rng.choice(HEADWEAR, p=_HEADWEAR_SHARE)),
         "headwear_rgb": _scaled(cloth, 1.0),

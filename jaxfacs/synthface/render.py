@@ -365,20 +365,22 @@ def _fold(stage: Stage, wrinkles, uv_N2, normal_N3, open_N, up_3) -> None:
     bent = shade.bend(normal_N3.T.take(where, axis=1).T, slope, up_3)
     for column, new in zip(normal_N3.T, bent.T, strict=True):
         column[where] = new
-    open_N[where] *= np.clip(1 - depth.take(where), 0.35, 1)
+    open_N[where] *= np.clip(1 - depth.take(where), 0.42, 1)
 
 
 def _creases(stage: Stage, wrinkles: Mapping[str, float]) -> np.ndarray:
     """The crease map of this moment, inside the stage's window."""
-    total = stage.dressed.creases_HW3.copy()
+    dressed = stage.dressed
     # Young skin folds little; between people of one age it differs as much as with age.
-    deep = stage.dressed.look.crease * (0.75 + 1.5 * stage.dressed.look.age)
-    for label, one in zip(
-        stage.dressed.sheet.creases, stage.dressed.sheet.crease_KHW3, strict=True
-    ):
+    deep = dressed.look.crease * (0.75 + 1.5 * dressed.look.age)
+    total = np.zeros_like(dressed.creases_HW3)
+    maps = zip(dressed.sheet.creases, dressed.folds_K, dressed.sheet.crease_KHW3, strict=True)
+    for label, own, one in maps:
         on = max(wrinkles.get(label, 0.0), wrinkles.get(label.lstrip("LR"), 0.0))
         if on > 0.01:
-            total += np.float32(min(on, 1.2) * deep) * one
+            total += np.float32(min(on, 1.2) * deep * own) * one
+    total *= dressed.uneven_HW1
+    total += dressed.creases_HW3
     return total
 
 

@@ -190,7 +190,7 @@ def _lit(rng: np.random.Generator, kind: str):
         "overcast": (side * 60 * a, 30 + 50 * b, 0.1, 0.0, 0.0, 1.0 + 1.2 * c),
     }[kind]
     towards, colour = _light(rng, azimuth=az, elevation=el, white=white)
-    other = white * np.exp(rng.normal(0, 0.15, 3))  # a second lamp, or a window behind
+    other = white * np.exp(rng.normal(0, 0.1, 3))  # a second lamp, or a window behind
     aside = -np.sign(towards[0]) * rng.uniform(10, 70)
     fill_at, fill_rgb = _light(rng, azimuth=aside, elevation=rng.uniform(-15, 40), white=other)
     beyond = rng.choice([-1, 1]) * rng.uniform(100, 150)
@@ -199,7 +199,7 @@ def _lit(rng: np.random.Generator, kind: str):
     )
     drawn = rng.random() < 0.15, rng.uniform(0.1, 0.6)
     rim = rim + drawn[1] * drawn[0]
-    sky = white * np.exp(rng.normal(0, 0.12, 3)) * ambient
+    sky = white * np.exp(rng.normal(0, 0.07, 3)) * ambient
     if kind in ("sun", "overcast"):
         sky *= np.array([0.88, 0.98, 1.14])
     ground = sky * rng.uniform(0.25, 0.85) * np.array([1.06, 1.0, 0.92])

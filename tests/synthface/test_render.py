@@ -113,6 +113,8 @@ def test_creases_change_the_region_of_their_muscle_alone(stage, head):
         ("1", lambda x, y: y < brow_y + 2),
         ("4", lambda x, y: y < eye_y + 4),
         ("15", lambda x, y: y > eye_y + 4),
+        ("17", lambda x, y: y > marks[57, 1] - 2),
+        ("18", lambda x, y: y > marks[33, 1] - 2),
     ):
         folded = render.draw(stage, head.vertices_V3, {label: 1.0}).image_HWC
         change = np.abs(folded.astype(int) - rest.image_HWC).sum(axis=2)
@@ -127,6 +129,24 @@ def test_sided_creases_stay_on_their_side(stage, head):
     middle = render.draw(stage, head.vertices_V3).landmarks_68x2[30, 0]
     change = np.abs(left - rest).sum(axis=2).sum(axis=0)
     assert change[int(middle) + 1 :].sum() > 20 * change[: int(middle) - 1].sum()
+
+
+def test_every_face_folds_in_its_own_way_and_smooth_skin_not_at_all(head):
+    look, view = plain(4)
+
+    def folded(**changes):
+        one = dataclasses.replace(look, **changes)
+        made = render.prepare(head, head.vertices_V3, one, view, size=48)
+        bare, deep = (
+            render.draw(made, head.vertices_V3, on).image_HWC.astype(int) for on in ({}, {"1": 1.0})
+        )
+        return np.abs(deep - bare).sum(axis=2)
+
+    mine, other = folded(crease=1.0), folded(crease=1.0, seed=look.seed + 1)
+    assert mine.max() > 12 and other.max() > 12
+    assert np.abs(mine - other).max() > 8
+    assert folded(crease=1.0, age=1.0).sum() > 1.3 * folded(crease=1.0, age=0.0).sum()
+    assert folded(crease=0.0).max() == 0
 
 
 def test_age_deepens_what_is_there_at_rest(head):
