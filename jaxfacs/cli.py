@@ -56,6 +56,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("bench", "step"): ("jaxfacs.bench.step", "main", "one training step against PyTorch"),
     ("bench", "input"): ("jaxfacs.bench.input", "main", "the input pipeline, a plain decode"),
     ("bench", "predict"): ("jaxfacs.bench.predict", "main", "film to AUs, stage by stage"),
+    ("bench", "render"): ("jaxfacs.bench.render", "main", "rendered faces, stage by stage"),
     ("bench", "serve"): ("jaxfacs.bench.serve", "main", "many live clients of one server"),
     ("bench", "flow"): ("jaxfacs.bench.flow", "main", "optical flow against OpenCV's"),
     ("bench", "collectives"): ("jaxfacs.bench.collectives", "main", "what devices send each other"),
