@@ -165,8 +165,8 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
     for first in (36, 42):
         upper = sheet.landmarks_68x2[first : first + 4]
         lower = sheet.landmarks_68x2[[first + 3, first + 4, first + 5, first]]
-        width = 0.10 + 0.14 * look.liner
-        _line(line, upper, int(255 * min(1, 0.45 * look.lash + 0.5 * look.liner)), width, sheet)
+        width = 0.11 + 0.14 * look.liner
+        _line(line, upper, int(255 * min(1, 0.75 * look.lash + 0.5 * look.liner)), width, sheet)
         _line(line, lower, int(90 * look.lash + 90 * look.liner), 0.07, sheet)
     _soften(skin_HW3, line, np.array([0.02, 0.016, 0.014], np.float32) / base, 1.0)
     folds = np.zeros((SKIN_ROWS, WIDTH), np.uint8)

@@ -150,11 +150,11 @@ def curtain(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look, below
     marks = neutral_V3[head.landmarks_68]
     scalp = neutral_V3[head.masks["hair"] > 0.6]
     centre = np.array([0.0, (scalp[:, 2].min() + scalp[:, 2].max()) / 2])
-    half_x = np.abs(scalp[:, 0]).max() + (0.2 + 0.35 * look.hair_thickness) * unit
+    half_x = np.abs(scalp[:, 0]).max() + (0.1 + 0.3 * look.hair_thickness) * unit
     half_z = np.ptp(scalp[:, 2]) / 2 + 0.6 * unit
     columns, rows = 48, 14
     # From just before the ears around the back. Angle 0 is the back of the head.
-    angle = np.linspace(-1.0, 1.0, columns) * np.deg2rad(98)
+    angle = np.linspace(-1.0, 1.0, columns) * np.deg2rad(118)
     top_y = marks[27, 1] + 3.5 * unit
     bottom_y = marks[8, 1] - (below * look.hair_length + rng.uniform(-1.0, 1.0)) * unit
     wave, phase = rng.uniform(0, 0.5) * unit, rng.uniform(0, 6, columns)

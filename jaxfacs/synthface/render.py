@@ -22,7 +22,7 @@ from jaxfacs.synthface.canvas import SKIN
 from jaxfacs.synthface.dress import ALBEDO, EDGE, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
 from jaxfacs.synthface.framing import Lens, lens
 from jaxfacs.synthface.heads import Head, rotation
-from jaxfacs.synthface.look import Look
+from jaxfacs.synthface.look import Look, skin_rgb
 from jaxfacs.synthface.scene import Scene
 
 OVERSAMPLE = 1.5  # samples per pixel and axis; the lens blurs what is left of the steps
@@ -96,6 +96,7 @@ def prepare(
     if size < 32:
         raise ValueError(f"a picture of {size} pixels cannot show a face; 32 is the least")
     dressed = dressed or dress(head, neutral_V3, look)
+    view = scene.metered(view, float(skin_rgb(look.melanin, look.haemoglobin).mean()))
     unit = dressed.sheet.unit
     fine = round(size * oversample)
     camera = lens(head, neutral_V3, view, unit, fine)
@@ -287,7 +288,7 @@ def _lashes(stage: Stage, seen: raster.Raster, xy, inverse, linear_N3, fine: int
     front = over.inverse_depth_N > seen.inverse_depth_N[at] * 0.998
     front &= seen.pixel_N[at] == over.pixel_N
     cover = (stage.dressed.lash_V[corner] * weight).sum(axis=1)
-    linear_N3[at[front]] *= 1 - 0.9 * cover[front, None]
+    linear_N3[at[front]] *= 1 - 0.95 * cover[front, None]
 
 
 def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:

@@ -221,6 +221,17 @@ def _lit(rng: np.random.Generator, kind: str):
     return lights, _three(sky * level), _three(ground * level)
 
 
+def metered(scene: Scene, reflectance: float) -> Scene:
+    """The scene as a camera exposes it that looks at the face, as most do, but not all the way.
+
+    Args:
+      scene: from `sample_scene`.
+      reflectance: of the skin, linear, mean over the channels.
+    """
+    exposure = scene.exposure * (0.27 / max(reflectance, 0.01)) ** 0.35
+    return replace(scene, exposure=float(np.clip(exposure, 0.5, 2.6)))
+
+
 def background(scene: Scene, size: int) -> np.ndarray:
     """The picture behind the head: uint8 size×size×3 RGB."""
     rng = np.random.default_rng((scene.seed, 1))

@@ -108,9 +108,9 @@ def test_glare_stays_in_the_lenses(head):
     overlay._glare(image, np.full((28, 2), 1e4), 0.6)  # a lens outside the picture
 
 
-def test_a_quarter_of_the_scenes_has_something_before_the_face():
-    drawn_things = [things.sample_things(np.random.default_rng(k)) for k in range(600)]
-    assert 0.18 < np.mean([len(t) > 0 for t in drawn_things]) < 0.34
+def test_one_scene_in_ten_has_something_before_the_face():
+    drawn_things = [things.sample_things(np.random.default_rng(k)) for k in range(1500)]
+    assert 0.07 < np.mean([len(t) > 0 for t in drawn_things]) < 0.14
     assert {thing.kind for worn in drawn_things for thing in worn} == set(KINDS)
 
 

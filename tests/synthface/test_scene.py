@@ -84,3 +84,11 @@ def test_what_is_switched_off_leaves_the_rest_of_the_scene():
                 assert one.things == whole.things
             if kind != "camera":
                 assert one.camera == whole.camera
+
+
+def test_deep_skin_is_exposed_for_but_stays_deeper():
+    view = dataclasses.replace(sampled(4), exposure=1.0)
+    fair, deep = (scene.metered(view, share) for share in (0.45, 0.05))
+    assert fair.exposure < 1 < deep.exposure
+    assert deep.exposure * 0.05 < 0.5 * fair.exposure * 0.45
+    assert 0.5 <= scene.metered(view, 0.0).exposure <= 2.6
