@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     # AU 10): the skin beside the nose rises and the middle of the fold deepens.
     "11": (("mouthUpperUp_{s}", 0.85, "off_lips"), ("cheekFold_{s}", 1.7, "")),
     "12": (
-        ("mouthSmile_{s}", 1.1, ""),
+        ("mouthSmile_{s}", 1.22, ""),
         ("cheekRaiser_{s}", 0.25, "off_lips"),
         ("cheekFold_{s}", 0.35, ""),
     ),
@@ -127,7 +127,7 @@ EXTRA_RECIPES: dict[str, Recipe] = {
     # Smiles that go up or sideways, with the fold deep or flat.
     "12~": (
         ("mouthDimple_{s}", 0.45, ""),
-        ("mouthSmile_{s}", -0.22, ""),
+        ("mouthSmile_{s}", -0.12, ""),
         ("cheekFold_{s}", 0.8, ""),
     ),
     # Upper or lower teeth.

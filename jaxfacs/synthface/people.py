@@ -32,9 +32,9 @@ _REST: dict[str, tuple[float, float, float]] = {
     "6": (0.25, -0.3, 0.6),
     "7": (0.3, -0.5, 0.6),
     "11": (0.4, -0.8, 0.9),
-    "12": (0.4, -0.9, 0.9),
+    "12": (0.35, -0.5, 0.8),
     "14": (0.3, 0.0, 0.9),
-    "15": (0.45, -0.8, 1.0),
+    "15": (0.35, -0.6, 0.75),
     "43": (0.22, 0.0, 0.6),
     "17": (0.25, 0.0, 0.7),
     "23": (0.3, 0.0, 0.8),
@@ -53,18 +53,21 @@ _SIDES_DIFFER = 0.25  # of the scale: σ of a side about what both sides share
 
 # How strongly somebody's face makes an action that a coder would call E: factors about 1, the
 # smallest and the largest. Lids close fully on everybody, and lips meet as the shapes are made.
-_GAIN_SIGMA, _GAIN_LIMITS = 0.14, (0.78, 1.3)
+_GAIN_SIGMA, _GAIN_LIMITS = 0.12, (0.84, 1.3)
 _NO_GAIN = ("43", "17", "18", "22", "23", "24", "28", "45")
 _GAIN_MOST = {
+    "1": 1.2,
+    "2": 1.2,
     "4": 1.15,
     "5": 1.15,
     "6": 1.15,
     "7": 1.1,
     "9": 1.2,
     "10": 1.2,
+    "12": 1.2,
+    "15": 1.2,
     "26": 1.05,
     "27": 1.12,
-    "1": 1.2,
 }
 
 _AGES = ((3, 12, 0.12), (13, 19, 0.10), (20, 45, 0.43), (45, 65, 0.22), (65, 88, 0.13))

@@ -32,7 +32,7 @@ def test_resting_faces_differ_where_people_may():
     rests = [people._rest(people.stream(s, people.REST), 0.0, wanted=True)[1] for s in range(200)]
     spread = dict(zip(people._rest(np.random.default_rng(), 0, wanted=True)[0],
                       np.std(rests, axis=0), strict=True))  # fmt: skip
-    assert spread["L1"] > 0.25 and spread["L15"] > 0.25 and spread["Lrest_brow"] > 0.6
+    assert spread["L1"] > 0.25 and spread["L15"] > 0.2 and spread["Lrest_brow"] > 0.6
     for (label, _), values in zip(spread.items(), np.transpose(rests), strict=True):
         _, least, most = people._REST[label.removeprefix("L").removeprefix("R")]
         assert values.min() >= least and values.max() <= most
@@ -51,7 +51,7 @@ def test_a_face_makes_an_action_its_own_way(head):
     person = people.sample_person(3, head=head)
     labels, posed_TS = people.posing(person, ("L12", "43"), np.array([[0, 0], [4, 5]], np.float32))
     at = dict(zip(labels, posed_TS.T, strict=True))
-    assert at["L12"][0] == 0 and 0.78 * 4 <= at["L12"][1] <= 1.3 * 4
+    assert at["L12"][0] == 0 and 0.84 * 4 <= at["L12"][1] <= 1.2 * 4
     assert at["43"][1] == 5  # eyes shut on everybody
     np.testing.assert_allclose(at["L12~"], at["L12"] * person.style["12"])
 
