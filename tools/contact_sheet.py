@@ -6,6 +6,10 @@
 Each block of columns is a person, each row an action at rest, at C (3) and at E (5), near frontal
 and in the light of a plain room so that the action is what differs. `--people` shows varied people
 and scenes at rest instead; `--size` and `--aus` zoom in.
+
+    python tools/contact_sheet.py --records FOLDER --out seen.png [--holding 12]
+
+shows what training sees: crops of a record set, spread over it, with their actions under them.
 """
 
 import argparse
@@ -16,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jaxfacs.data import records
 from jaxfacs.facs import ACTION_UNITS
 from jaxfacs.synthface import heads, render
 from jaxfacs.synthface.look import sample_look
@@ -38,7 +43,13 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=2, help="rows beside each other")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--people", type=int, default=0, help="so many varied people instead")
+    parser.add_argument("--records", help="a record set: shows its crops instead")
+    parser.add_argument("--number", type=int, default=96, help="of crops, with --records")
+    parser.add_argument("--holding", default="", help="an AU that they all show, with --records")
     options = parser.parse_args()
+    if options.records:
+        write_png(options.out, stored(options))
+        return
     head = heads.load(options.head)
     sheet = people(head, options) if options.people else actions(head, options)
     write_png(options.out, sheet)
@@ -112,6 +123,42 @@ def face(head, stage, weights, intensity, pose=(6, 0, 0, 0, 0, 0)) -> np.ndarray
     vertices = heads.deform(head, intensity, weights)
     wrinkles = {label: level / 5 for label, level in intensity.items()}
     return render.draw(stage, vertices, wrinkles, pose).image_HWC
+
+
+def stored(options: argparse.Namespace) -> np.ndarray:
+    """Crops of a record set with the codes of their first frame: what acts, and behind ? what is
+    unknown."""
+    opened = records.open_set(options.records)
+    places = [(split, i) for split, clips in opened.splits.items() for i in range(clips)]
+    order = np.random.default_rng(options.seed).permutation(len(places))
+    cells = []
+    for place in order:
+        clip = opened.clip(*places[place])
+        on = dict(zip(opened.aus, clip.occurrence_TA[0], strict=True))
+        if options.holding and on.get(options.holding) != 1:
+            continue
+        unsided = {au: v for au, v in on.items() if au[0] not in "LR"}
+        present = "+".join(au for au, v in unsided.items() if v == 1) or "0"
+        unknown = ",".join(au for au, v in unsided.items() if v == -1)
+        frame = cv2.imdecode(np.frombuffer(clip.frames[0], np.uint8), cv2.IMREAD_COLOR_RGB)
+        frame = cv2.resize(frame, (options.size, options.size), interpolation=cv2.INTER_AREA)
+        cells.append(labelled(frame, [present, f"? {unknown}" if unknown else ""]))
+        if len(cells) == options.number:
+            break
+    if not cells:
+        raise SystemExit(f"no crop of {options.records} shows AU {options.holding}")
+    across = 12
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % across)
+    return np.vstack([np.hstack(cells[i : i + across]) for i in range(0, len(cells), across)])
+
+
+def labelled(image_HWC: np.ndarray, lines: list[str]) -> np.ndarray:
+    """Small lines of text under a picture."""
+    band = np.full((11 * len(lines), image_HWC.shape[1], 3), 245, np.uint8)
+    for row, text in enumerate(lines):
+        place = (1, 9 + 11 * row)
+        cv2.putText(band, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.3, (20, 20, 20), 1, cv2.LINE_AA)
+    return np.vstack([image_HWC, band])
 
 
 def caption(text: str, levels: list[float]) -> str:
