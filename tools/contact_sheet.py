@@ -141,6 +141,7 @@ def stored(options: argparse.Namespace) -> np.ndarray:
         present = "+".join(au for au, v in unsided.items() if v == 1) or "0"
         unknown = ",".join(au for au, v in unsided.items() if v == -1)
         frame = cv2.imdecode(np.frombuffer(clip.frames[0], np.uint8), cv2.IMREAD_COLOR_RGB)
+        assert frame is not None
         frame = cv2.resize(frame, (options.size, options.size), interpolation=cv2.INTER_AREA)
         cells.append(labelled(frame, [present, f"? {unknown}" if unknown else ""]))
         if len(cells) == options.number:
