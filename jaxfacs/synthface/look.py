@@ -14,7 +14,7 @@ from jaxfacs.synthface.variation import EVERYTHING, Variation
 
 # Linear RGB reflectance of skin without pigment, and absorbance per unit of either pigment.
 _DERMIS = np.array([0.84, 0.70, 0.575], np.float32)
-MELANIN = np.array([0.31, 0.47, 0.69], np.float32)
+MELANIN = np.array([0.335, 0.45, 0.60], np.float32)
 HAEMOGLOBIN = np.array([0.06, 0.48, 0.40], np.float32)
 
 # Hair: (name, linear RGB, how melanin-rich the skin may be for it to be drawn).
@@ -191,7 +191,7 @@ def sample_look(rng: np.random.Generator, variation: Variation = EVERYTHING) -> 
         spots=float(skin.uniform(0, 1) ** 2),
         rings=float(skin.uniform(0, 1) * (0.4 + 0.6 * age)),
         patches=float(skin.uniform(0, 1)),
-        oil=float(np.exp(skin.uniform(np.log(0.25), np.log(2.4)))),
+        oil=float(np.exp(skin.uniform(np.log(0.2), np.log(1.7)))),
         age=age,
         crease=float(np.exp(skin.normal(0, 0.35))),
         **paint,
