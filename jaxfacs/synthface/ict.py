@@ -239,7 +239,7 @@ def _assemble(
         triangles_F3=compact[: triangles_F3.size].reshape(-1, 3).astype(np.int32),
         part_F=part_F,
         shapes={label: displacement[kept] for label, displacement in shapes.items()},
-        identity_M_V3=np.float32(MODE_SIGMA) * modes_M_V3[:, kept],
+        identity_M_V3=np.ascontiguousarray(np.float32(MODE_SIGMA) * modes_M_V3[:, kept]),
         landmarks_68=index_of[landmarks],
         masks={name: mask[kept] for name, mask in masks.items()},
         wrinkles=_wrinkles(neutral[kept], kept),
