@@ -66,6 +66,7 @@ class Clip:
       valence_arousal_T2: float32 -1..1: where tables place the feeling (`expressions.AFFECT`), in
         proportion to how strongly it is shown; NaN where it is unknown.
       events: onset, apex and offset of every action.
+      facts: who is seen and how, as `facts` tells it without rendering.
       head: name of the head model.
       seed, fps: as asked for.
     """
@@ -83,6 +84,7 @@ class Clip:
     gaze_T2: np.ndarray
     valence_arousal_T2: np.ndarray
     events: tuple[Event, ...]
+    facts: "Facts"
     head: str
     seed: int
     fps: float
@@ -178,6 +180,7 @@ def clip(
         gaze_T2=moves.gaze_T2,
         valence_arousal_T2=affect_of(moves, emotion),
         events=moves.events,
+        facts=_facts(subject, person.facts, moves, view),
         head=head.name,
         seed=seed,
         fps=fps,
@@ -188,12 +191,14 @@ def clip(
 class Facts:
     """What is known of a clip without rendering it: who is seen, and how the head is held.
 
-    `person` says age, skin and the like; `pose_3` is the median (yaw, pitch, roll) in degrees.
+    `person` says age, skin and the like; `pose_3` is the median (yaw, pitch, roll) in degrees;
+    `face_pixels` is the height of the face on a sensor of few pixels, 0 where it has enough.
     """
 
     subject: int
     person: people.Facts
     pose_3: tuple[float, float, float]
+    face_pixels: float
 
 
 def facts(
@@ -217,8 +222,13 @@ def facts(
         near_frontal=near_frontal,
         variation=variation,
     )
+    view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
+    return _facts(subject, people.facts(subject, variation=variation), moves, view)
+
+
+def _facts(subject: int, person: people.Facts, moves: Motion, view: scene.Scene) -> Facts:
     yaw, pitch, roll = map(float, np.median(moves.pose_T6[:, :3], axis=0))
-    return Facts(subject, people.facts(subject, variation=variation), (yaw, pitch, roll))
+    return Facts(subject, person, (yaw, pitch, roll), view.camera.face_pixels)
 
 
 def film(

@@ -96,6 +96,11 @@ class Person:
     gain: dict[str, float]
     style: dict[str, float]
 
+    @property
+    def facts(self) -> "Facts":
+        worn, look = self.look.glasses is not None, self.look
+        return Facts(self.years, self.male, look.melanin, look.hair, look.beard, worn)
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -83,6 +83,11 @@ def test_labels_are_the_renderers(built):
     np.testing.assert_array_equal(kept.intensity_TA, made.intensity_TA)
     np.testing.assert_array_equal(kept.occurrence_TA, made.occurrence_TA)
     assert kept.subject == made.subject
+    known = dict(zip(opened.attributes, kept.attributes_TK.T, strict=True))
+    who = made.facts.person
+    np.testing.assert_allclose(known["yaw"], made.pose_T3[:, 0])
+    for name, value in (("years", who.years), ("male", who.male), ("melanin", who.melanin)):
+        np.testing.assert_array_equal(known[name], np.float32(value))
 
 
 def test_what_the_picture_does_not_show_reaches_the_batch(built):

@@ -159,7 +159,7 @@ def test_a_feeling_has_a_place_as_far_as_it_is_shown():
 
 def test_facts_are_those_of_the_clip():
     made, known = _clip(5, frames=3), synthface.facts(5, frames=3, fps=10.0)
-    assert made.subject == f"builtin-{known.subject:06d}"
+    assert made.facts == known and made.subject == f"builtin-{known.subject:06d}"
     np.testing.assert_allclose(known.pose_3, np.median(made.pose_T3, axis=0), rtol=1e-6)
     person = synthface.sample_person(known.subject, head=synthface.load_head())
     assert known.person.melanin == person.look.melanin and known.person.years == person.years

@@ -24,12 +24,16 @@ from jaxfacs.faces.prepare import FaceCut, FaceSteps, Known, prepared
 from jaxfacs.faces.steps import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
+    from jaxfacs.synthface.clip import Clip as SynthfaceClip
     from jaxfacs.synthface.variation import Variation
 
 DESCRIPTION = (
     "Rendered faces with known Action Units: occurrence and intensity of every AU and side in "
     "every frame, made by the muscle actions that were animated, not by a coder."
 )
+# What is known exactly of every clip, for results by group: see `synthface.clip.Facts`. Melanin is
+# 0.2 (very fair) to 5.5 (deep), male -1 to 1, the head's turns are degrees.
+ATTRIBUTES = ("years", "male", "melanin", "yaw", "pitch", "roll", "face_pixels")
 CLIPS_PER_SUBJECT, STILLS_PER_SUBJECT = 4, 8
 SITTING = 16  # records at most: the work of one process at a time
 BYTES_OF_PIXEL = 0.3  # of a JPEG of quality 92, about
@@ -134,6 +138,7 @@ def build(
             "validation": validation, "test": test, "jaxfacs": __version__,
         },
         description=DESCRIPTION,
+        attributes=ATTRIBUTES,
         visible=True,
         licence="The pictures carry no licence of others; ICT Face Model Light is MIT.",
     )  # fmt: skip
@@ -246,6 +251,7 @@ class RenderJob:
             landmarks_T68x2=landmarks.astype(np.float32),
             visible_T68=_visible(made.covered_T68, landmarks, self.steps.size),
             valence_arousal_T2=made.valence_arousal_T2,
+            attributes_TK=_attributes(made),
         )
         return clip, cuts
 
@@ -274,6 +280,14 @@ def squares(landmarks_T68x2: np.ndarray, spread: tuple[int, ...] | None = None) 
     return np.concatenate(
         [middle_T2 - side_T[:, None] / 2, side_T[:, None], side_T[:, None]], axis=1
     ).astype(np.float32)
+
+
+def _attributes(made: "SynthfaceClip") -> np.ndarray:
+    """float32 T×K over ATTRIBUTES."""
+    who, pose_T3 = made.facts.person, made.pose_T3
+    person_T3 = np.tile((who.years, who.male, who.melanin), (len(pose_T3), 1))
+    pixels_T1 = np.full((len(pose_T3), 1), made.facts.face_pixels)
+    return np.concatenate([person_T3, pose_T3, pixels_T1], axis=1).astype(np.float32)
 
 
 def _visible(covered_T68: np.ndarray, landmarks_T68x2: np.ndarray, size: int) -> np.ndarray:
