@@ -35,13 +35,17 @@ def statistics_of(trained: Any, precision: Precision) -> Callable[..., dict[str,
     from jaxfacs.convert.command import network_form
 
     experiment = trained.experiment
-    calm = dataclasses.replace(experiment.model, dropout=0.0)
-    trained = dataclasses.replace(trained, experiment=dataclasses.replace(experiment, model=calm))
-    scaling = models.normalisation(calm.normalisation, model=calm.name)
+    config = experiment.model
+    if "dropout" in models.options(config.name):
+        config = dataclasses.replace(config, dropout=0.0)
+    calm = dataclasses.replace(experiment, model=config)
+    trained = dataclasses.replace(trained, experiment=calm)
+    scaling = models.normalisation(config.normalisation, model=config.name)
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
-    graphdef = network_form(trained, dtype=dtype)
 
     def statistics(weights: dict[str, jax.Array], frames_BTHWC: jax.Array) -> dict[str, jax.Array]:
+        # Here, so that a network which cannot be trained costs its bundle this program alone.
+        graphdef = network_form(trained, dtype=dtype)
         tree = nested(precisions.restored(weights))
         mean_3, std_3 = (jnp.asarray(v) for v in scaling)
         x_BTHWC = (frames_BTHWC.astype(jnp.float32) - mean_3) / std_3
