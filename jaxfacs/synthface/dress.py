@@ -43,7 +43,7 @@ class Fixed:
 
     smooth is what `canvas.smooth_normals` needs of the skin; lashes_L3 are the triangles of the
     lashes; eye_axis is the vertex at the middle of each cornea; cavity_V marks teeth, gums and
-    tongue, skin_V the skin.
+    tongue, skin_V the skin; seen_F the triangles that can be seen.
     """
 
     smooth: canvases.Smoothing
@@ -51,6 +51,7 @@ class Fixed:
     eye_axis: tuple[int, int]
     cavity_V: np.ndarray
     skin_V: np.ndarray
+    seen_F: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +159,8 @@ def dress(head: Head, neutral_V3: np.ndarray, look: Look) -> Dressed:
 
 @functools.lru_cache(maxsize=4)
 def fixed(head: Head) -> Fixed:
-    part_V = canvases.canvas(head).part_V
+    sheet = canvases.canvas(head)
+    part_V = sheet.part_V
     skin = np.isin(head.part_F, (SKIN, canvases.HAIR))
     return Fixed(
         smooth=canvases.smoothing(head.triangles_F3[skin]),
@@ -166,23 +168,31 @@ def fixed(head: Head) -> Fixed:
         eye_axis=(_axis_vertex(head, head.eyes[0]), _axis_vertex(head, head.eyes[1])),
         cavity_V=np.flatnonzero(np.isin(part_V, (TEETH, MOUTH))),
         skin_V=part_V == SKIN,
+        seen_F=_ever_seen(head, sheet),
     )
 
 
 def _visible(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> np.ndarray:
-    """Drops the backs of the eyeballs, what clothes cover, and hair that this look lacks."""
-    keep = head.part_F != LASHES  # drawn apart, see `render._lashes`
+    """Drops what is never seen, what clothes cover, and hair that this look lacks."""
+    keep = fixed(head).seen_F.copy()
     if look.hair not in wardrobe.HAIRY:
         keep &= head.part_F != canvases.HAIR
     below = neutral_V3[:, 1] < wardrobe.neckline(head, neutral_V3, sheet) - 3.5 * sheet.unit
-    keep &= ~below[head.triangles_F3].all(axis=1)
+    a, b, c = head.triangles_F3.T
+    keep &= ~(below[a] & below[b] & below[c])
+    return keep
+
+
+def _ever_seen(head: Head, sheet: Canvas) -> np.ndarray:
+    """All triangles but the backs of the eyeballs, and irises that an opaque cornea covers."""
+    keep = head.part_F != LASHES  # drawn apart, see `render._lashes`
     eye = np.isin(head.part_F, (SCLERA, IRIS))
     middle = np.array([canvases.EYE_ROWS / 2, canvases.HEIGHT - canvases.EYE_ROWS / 2])
     off = np.linalg.norm(sheet.uv_V2 - middle, axis=1) / (canvases.EYE_ROWS / 2) * EYE_SPAN
     off_F = off[head.triangles_F3].max(axis=1)
     keep[eye] = off_F[eye] < 0.96 * EYE_SPAN
     sclera_over_iris = (head.part_F == SCLERA) & (off_F < np.deg2rad(12))
-    if sclera_over_iris.any():  # an opaque cornea; the iris is painted on it
+    if sclera_over_iris.any():  # the iris is painted on it
         keep[head.part_F == IRIS] = False
     return keep
 
