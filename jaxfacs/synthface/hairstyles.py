@@ -95,6 +95,7 @@ def _skull(head: Head, neutral_V3: np.ndarray, sheet: Canvas, look: Look) -> Sku
     hairy = at[used & (scalp_V > 0.5)]
     depth = (hairy[:, 2].min() + hairy[:, 2].max()) / 2 if len(hairy) else 0.0
     centre = np.array([0.0, marks[27, 1] + 1.0, depth], np.float32)
+    used = np.flatnonzero(used)[::2]  # close enough for cells of five degrees
     out = at[used] - centre
     far = np.linalg.norm(out, axis=1)
     cell = np.round(_cells(out / far[:, None])).astype(int)

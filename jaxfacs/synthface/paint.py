@@ -55,7 +55,8 @@ def paint(head: Head, sheet: Canvas, look: Look) -> Paint:
     _paint_hairs(rng, atlas[:SKIN_ROWS], sheet, look, base)
     atlas[SKIN_ROWS : SKIN_ROWS + HAIR_ROWS] = _strands(rng)[..., None]
     atlas[HEIGHT - EYE_ROWS :, :EYE_ROWS] = _eye(rng, look)
-    return Paint(albedo, gloss, np.clip(atlas * ATLAS_ONE, 0, 65535).astype(np.uint16))
+    atlas *= ATLAS_ONE
+    return Paint(albedo, gloss, np.minimum(atlas, 65535, out=atlas).astype(np.uint16))
 
 
 def _cloud(rng: np.random.Generator, points_V3: np.ndarray) -> np.ndarray:
@@ -211,19 +212,27 @@ def scalp(sheet: Canvas, look: Look) -> np.ndarray:
     rng = np.random.default_rng((look.seed, 5))
     ragged = rng.standard_normal((SKIN_ROWS // 6, WIDTH // 2)).astype(np.float32)
     ragged = cv2.resize(ragged, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_LINEAR)
-    height = cv2.GaussianBlur(mask, (0, 0), 0.35 * sheet.texel)
-    height = _raised(height, sheet, look.hairline, 2.2 * (look.hair == "receding"))
+    # At half the resolution: it is blurred by five texels.
+    half = cv2.resize(mask, (WIDTH // 2, SKIN_ROWS // 2), interpolation=cv2.INTER_AREA)
+    half = cv2.GaussianBlur(half, (0, 0), 0.35 * sheet.texel / 2)
+    half = _raised(half, sheet, look.hairline, 2.2 * (look.hair == "receding"))
+    height = cv2.resize(half, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_LINEAR)
     cover = np.clip((height - 0.45 + 0.12 * ragged) / 0.3, 0, 1)
     return cover * (0.62 if look.hair == "shaved" else 0.97)
 
 
 def _raised(mask_HW: np.ndarray, sheet: Canvas, hairline: float, temples: float) -> np.ndarray:
     """Moves the front of the hairline up by `hairline` cm, and at the temples by more."""
-    off = (np.arange(WIDTH, dtype=np.float32) - sheet.landmarks_68x2[27, 0]) * (360 / WIDTH)
-    front = np.clip((75 - np.abs(off)) / 25, 0, 1)
-    rise = hairline * front + temples * np.exp(-(((np.abs(off) - 34) / 13) ** 2))
-    v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
-    v += rise * np.float32(sheet.texel)
+    rows, columns = mask_HW.shape
+    shrink = columns / WIDTH
+    middle = sheet.landmarks_68x2[27, 0] * shrink
+    off = np.abs(np.arange(columns, dtype=np.float32) - np.float32(middle)) * (360 / columns)
+    front = np.clip((75 - off) / 25, 0, 1)
+    rise = hairline * front + temples * np.exp(-(((off - 34) / 13) ** 2))
+    v = np.arange(rows, dtype=np.float32)[:, None] + (rise * sheet.texel * shrink).astype(
+        np.float32
+    )
+    u = np.broadcast_to(np.arange(columns, dtype=np.float32), v.shape)
     return cv2.remap(mask_HW, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -291,27 +300,35 @@ def _beard(rng, sheet: Canvas, look: Look) -> np.ndarray:
     if look.beard == "none":
         return np.zeros((SKIN_ROWS, WIDTH), np.float32)
     mask = _beard_ground(sheet)
-    marks, texel = sheet.landmarks_68x2, sheet.texel
+    x, y, w, h = cv2.boundingRect((mask > 0).astype(np.uint8))
+    cover = np.zeros((SKIN_ROWS, WIDTH), np.float32)
+    part = (slice(y, y + h), slice(x, x + w))
+    cover[part] = _beard_hairs(rng, mask[part], sheet.landmarks_68x2 - (x, y), sheet.texel, look)
+    return cover
+
+
+def _beard_hairs(rng, mask_HW, marks_68x2, texel: float, look: Look) -> np.ndarray:
+    """The cover inside a window that begins where the ground of beards does."""
+    height, width = mask_HW.shape
+    v, u = np.mgrid[0:height, 0:width].astype(np.float32)
     if look.beard == "moustache":
-        v, u = np.mgrid[0:SKIN_ROWS, 0:WIDTH].astype(np.float32)
-        middle = (marks[33] + marks[51]) / 2
+        middle = (marks_68x2[33] + marks_68x2[51]) / 2
         across, down = (u - middle[0]) / texel, (v - middle[1]) / texel - 0.1
         droop = down - 0.06 * across**2
-        mask = mask * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
+        mask_HW = mask_HW * np.clip(1.4 - (droop / 0.75) ** 4 - (across / 2.9) ** 4, 0, 1)
     if look.beard == "goatee":
-        u = np.arange(WIDTH, dtype=np.float32)
-        across = np.abs(u - marks[57, 0]) / texel
-        mask = mask * np.clip((3.3 - across) / 0.5, 0, 1)
-    grain = rng.standard_normal((SKIN_ROWS, WIDTH), np.float32)
-    coarse = rng.standard_normal((SKIN_ROWS // 8, WIDTH // 8), np.float32)
-    ragged = 0.07 * cv2.resize(coarse, (WIDTH, SKIN_ROWS), interpolation=cv2.INTER_CUBIC)
+        across = np.abs(u - marks_68x2[57, 0]) / texel
+        mask_HW = mask_HW * np.clip((3.3 - across) / 0.5, 0, 1)
+    grain = rng.standard_normal((height, width), np.float32)
+    coarse = rng.standard_normal((height // 8 + 1, width // 8 + 1), np.float32)
+    ragged = 0.07 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     if look.beard in ("full", "moustache", "goatee"):
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7, sigmaY=2.5) * 3.2
-        cover = np.clip((mask - 0.42 + 1.6 * ragged) / 0.5, 0, 1)
+        cover = np.clip((mask_HW - 0.42 + 1.6 * ragged) / 0.5, 0, 1)
         return cover * np.clip(0.74 + 0.16 * grain, 0, 0.97) * (0.6 + 0.4 * look.beard_amount)
     dots = np.clip(cv2.GaussianBlur(grain, (0, 0), 0.6) * 1.6 + 0.1, 0, 1)
     strength = {"shadow": 0.16, "stubble": 0.42}[look.beard] * look.beard_amount
-    return mask * np.clip(1 + 3 * ragged, 0.4, 1.5) * strength * (0.55 + 0.9 * dots)
+    return mask_HW * np.clip(1 + 3 * ragged, 0.4, 1.5) * strength * (0.55 + 0.9 * dots)
 
 
 def _strands(rng) -> np.ndarray:
@@ -327,12 +344,14 @@ def _eye(rng, look: Look) -> np.ndarray:
     """The eyeball by angle from its axis: pupil, iris fibres, limbus, sclera with veins."""
     side = EYE_ROWS
     y, x = (np.mgrid[0:side, 0:side].astype(np.float32) + 0.5 - side / 2) / (side / 2)
-    off = np.hypot(x, y) * EYE_SPAN / IRIS_SPAN  # 1 at the limbus
+    off = np.hypot(x, y) * np.float32(EYE_SPAN / IRIS_SPAN)  # 1 at the limbus
     around = np.arctan2(y, x)
     fibre = np.zeros_like(off)
-    for k in rng.integers(9, 60, 14):
-        fibre += np.cos(k * around + rng.uniform(0, 2 * np.pi) + rng.normal(0, 2) * off)
-    fibre /= np.sqrt(7)
+    for k in rng.integers(9, 60, 14).tolist():
+        fibre += np.cos(
+            k * around + float(rng.uniform(0, 2 * np.pi)) + float(rng.normal(0, 2)) * off
+        )
+    fibre /= np.float32(np.sqrt(7))
     inner = np.exp(-(((off - look.pupil) / 0.16) ** 2))
     iris = np.array(look.iris_rgb, np.float32) * (1.15 + 0.2 * fibre)[..., None]
     warm = np.array([1.5, 1.15, 0.75], np.float32)

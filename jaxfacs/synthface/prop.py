@@ -78,9 +78,11 @@ def lifted(
     head: Head, neutral_V3: np.ndarray, sheet: Canvas, cover_HW: np.ndarray, *, ears: bool = True
 ) -> Lifted:
     """What a cover, painted in the atlas, lies on. `ears`: they stay bare below the brows."""
-    soft = cv2.GaussianBlur(cover_HW, (0, 0), 0.3 * sheet.texel)
-    deep = cv2.GaussianBlur(cover_HW, (0, 0), 1.0 * sheet.texel)
-    texel = np.clip(np.round(sheet.uv_V2).astype(int), 0, np.array(cover_HW.shape[::-1]) - 1)
+    rows, columns = cover_HW.shape
+    half = cv2.resize(cover_HW, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(half, (0, 0), 0.15 * sheet.texel)
+    deep = cv2.GaussianBlur(half, (0, 0), 0.5 * sheet.texel)
+    texel = np.clip((sheet.uv_V2 / 2).astype(int), 0, np.array(half.shape[::-1]) - 1)
     edge_V = soft[texel[:, 1], texel[:, 0]]
     if ears:
         marks = neutral_V3[head.landmarks_68]
@@ -88,7 +90,10 @@ def lifted(
         edge_V[beside & (neutral_V3[:, 1] < marks[27, 1] + 1.5 * sheet.unit)] = 0
     edge_V[sheet.part_V != SKIN] = 0
     inside = (edge_V > 0.08)[head.triangles_F3].all(axis=1)
-    used, triangles = np.unique(head.triangles_F3[inside], return_inverse=True)
+    triangles = head.triangles_F3[inside]
+    held = np.zeros(len(edge_V), bool)
+    held[triangles] = True
+    used, triangles = np.flatnonzero(held), (np.cumsum(held) - 1)[triangles]
     normals = vertex_normals(neutral_V3, head.triangles_F3[inside])[used]
     return Lifted(
         used,

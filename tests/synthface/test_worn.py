@@ -64,17 +64,16 @@ def test_long_hair_hangs_and_loose_locks_cross_the_face(head):
 def test_a_fringe_ends_above_the_eyes(head):
     unit = canvas.canvas(head).unit
     marks = head.vertices_V3[head.landmarks_68]
-    for clear in (0.0, 2.5):
-        worn, bare = (
-            locks(head, hair="fringe", fringe=on, fringe_clear=clear)[0] for on in (True, False)
-        )
 
-        def lowest(vertices):
-            middle = (np.abs(vertices[:, 0]) < 3 * unit) & (vertices[:, 2] > marks[36, 2])
-            return vertices[middle, 1].min()
+    def lowest(**changes):
+        vertices = locks(head, hair="fringe", **changes)[0]
+        middle = (np.abs(vertices[:, 0]) < 3 * unit) & (vertices[:, 2] > marks[36, 2])
+        return vertices[middle, 1].min()
 
-        assert lowest(worn) < lowest(bare) + 0.5 * unit
-        assert lowest(worn) > marks[17:27, 1].max() + (clear - 1.0) * unit
+    low, high = (lowest(fringe=True, fringe_clear=clear) for clear in (0.0, 2.5))
+    assert low < high - unit and low < lowest() - unit
+    for seen, clear in ((low, 0.0), (high, 2.5)):
+        assert seen > marks[17:27, 1].max() + (clear - 1.0) * unit
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HEADWEAR if kind != "none"])
