@@ -46,15 +46,16 @@ class Paint:
 
 def paint(head: Head, sheet: Canvas, look: Look) -> Paint:
     """Paints `look` on a head."""
-    rng = np.random.default_rng(look.seed)
-    noise = _cloud(rng, head.vertices_V3 / sheet.unit)
+    # Streams apart: more spots are no other brows.
+    tone, skin, hairs, strands, eye = np.random.default_rng(look.seed).spawn(5)
+    noise = _cloud(tone, head.vertices_V3 / sheet.unit)
     albedo, gloss = _vertices(head, sheet, look, noise)
     atlas = np.ones((HEIGHT, WIDTH, 3), np.float32)
     base = skin_rgb(look.melanin, look.haemoglobin)
-    atlas[:SKIN_ROWS] = _skin_detail(rng, sheet, look)
-    _paint_hairs(rng, atlas[:SKIN_ROWS], sheet, look, base)
-    atlas[SKIN_ROWS : SKIN_ROWS + HAIR_ROWS] = _strands(rng)[..., None]
-    atlas[HEIGHT - EYE_ROWS :, :EYE_ROWS] = _eye(rng, look)
+    atlas[:SKIN_ROWS] = _skin_detail(skin, sheet, look)
+    _paint_hairs(hairs, atlas[:SKIN_ROWS], sheet, look, base)
+    atlas[SKIN_ROWS : SKIN_ROWS + HAIR_ROWS] = _strands(strands)[..., None]
+    atlas[HEIGHT - EYE_ROWS :, :EYE_ROWS] = _eye(eye, look)
     atlas *= ATLAS_ONE
     return Paint(albedo, gloss, np.minimum(atlas, 65535, out=atlas).astype(np.uint16))
 
@@ -131,11 +132,12 @@ def _skin_detail(rng: np.random.Generator, sheet: Canvas, look: Look) -> np.ndar
     melanin = 0.035 * look.pores * fine + 0.03 * look.blotches * middle
     brown, red = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     face = sheet.landmarks_68x2
+    freckles, rng = rng.spawn(2)
     for _ in range(int(260 * look.freckles)):
-        x = rng.normal(face[30, 0], 3.4 * sheet.texel)
-        y = rng.normal(face[29, 1], 2.6 * sheet.texel)
-        radius = rng.uniform(0.04, 0.13) * sheet.texel
-        _spot(brown, x, y, radius, rng.uniform(0.1, 0.45))
+        x = freckles.normal(face[30, 0], 3.4 * sheet.texel)
+        y = freckles.normal(face[29, 1], 2.6 * sheet.texel)
+        radius = freckles.uniform(0.04, 0.13) * sheet.texel
+        _spot(brown, x, y, radius, freckles.uniform(0.1, 0.45))
     for _ in range(int(26 * look.spots)):
         x = rng.normal(face[30, 0], 4.5 * sheet.texel)
         y = rng.normal(face[30, 1], 4.0 * sheet.texel)
@@ -159,9 +161,10 @@ def _paint_hairs(rng, skin_HW3, sheet: Canvas, look: Look, base: np.ndarray) -> 
     hair = np.array(look.hair_rgb, np.float32)
     cover = scalp(sheet, look)
     _blend(skin_HW3, cover, hair / base)
-    cover = _brows(rng, sheet, look)
+    brows, beard = rng.spawn(2)
+    cover = _brows(brows, sheet, look)
     _blend(skin_HW3, cover, np.array(look.brow_rgb, np.float32) / base)
-    _blend(skin_HW3, _beard(rng, sheet, look), np.array(look.brow_rgb, np.float32) * 0.9 / base)
+    _blend(skin_HW3, _beard(beard, sheet, look), np.array(look.brow_rgb, np.float32) * 0.9 / base)
     line = np.zeros((SKIN_ROWS, WIDTH), np.uint8)
     for first in (36, 42):
         upper = sheet.landmarks_68x2[first : first + 4]
