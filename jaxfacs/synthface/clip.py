@@ -55,7 +55,7 @@ class Clip:
       frames_THWC: uint8 RGB.
       labels: A names: unsided ("12"), then left and right ("L12", "R12"); see truth.LABELS.
       intensity_TA: float32 0..5, -1 where it cannot be decided.
-      occurrence_TA: int8: 1 where intensity >= 1, 0 below, -1 where it cannot be decided.
+      occurrence_TA: int8: 1 where intensity >= 1.5, 0 below 0.5, -1 where it cannot be decided.
       emotion: one of EMOTIONS, or "" where the clip shows no prototype: unknown, -1 in records.
       subject: who it is.
       landmarks_T68x2: float32 pixels, iBUG order.

@@ -2,7 +2,7 @@
 
 Emotions by the published prototypes of `facs`, with what real faces add to them (a smile that
 bares the teeth, a jaw that drops); patterns as posers and actors make them; random mixtures. Over
-many draws every action comes at a useful rate, from traces to E.
+many draws every action comes at a useful rate, from B to E.
 """
 
 import math
@@ -71,6 +71,9 @@ _COMPANY: dict[str, tuple[tuple[str, float, float], ...]] = {
     "contempt": (),
 }
 
+# What is drawn is strong enough to be decided (truth.OCCURS_FROM) while it trembles at its apex;
+# traces come as actions rise and fall, and on the weaker side.
+_FAINT = 1.7
 # Traces that no picture of a hundred pixels shows, and mouths that stretch no further than a jaw
 # drops: these actions are drawn no weaker.
 _FAINTEST = {"27": 2.8, "11": 2.0, "23": 1.9, "7": 1.6, "24": 1.6, "16": 1.6, "14": 1.5}
@@ -124,7 +127,7 @@ def sample_expression(
     Args:
       rng: the only source of chance.
       emotion: one of EMOTIONS, "" for actions that are no prototype, None to draw.
-      strength: between which intensities a prototype is shown; without: traces to E, of which a
+      strength: between which intensities a prototype is shown; without: B to E, of which a
         third is as strong as posers and actors show it.
       even: both sides alike, but where an action is one-sided by itself.
 
@@ -160,7 +163,7 @@ def affect(emotion: str, strength: float = 5.0) -> tuple[float, float]:
 
 def _level(rng: np.random.Generator) -> float:
     kind = rng.random()
-    low, high = (1.3, 2.2) if kind < 0.2 else (2.0, 4.0) if kind < 0.62 else (3.8, 5.3)
+    low, high = (1.7, 2.7) if kind < 0.2 else (2.0, 4.0) if kind < 0.62 else (3.8, 5.3)
     return float(rng.uniform(low, high))
 
 
@@ -201,10 +204,10 @@ def _show_prototype(rng: np.random.Generator, row: Prototype, strength: float) -
     for code in row.codes:
         au = str(code.au)
         peak = strength * rng.uniform(0.75, 1.15)
-        peak = float(np.clip(peak, _FAINTEST.get(au, 1.3), 5.0))
+        peak = float(np.clip(peak, _FAINTEST.get(au, _FAINT), 5.0))
         if code.intensity is not None and not row.one_sided:
             peak = code.intensity + rng.uniform(-0.3, 0.3)
-        peak = float(np.clip(peak, least.get(au, 0) + 0.1 if au in least else 1.3, 5.0))
+        peak = float(np.clip(peak, least.get(au, 0) + 0.1 if au in least else _FAINT, 5.0))
         peak = min(peak, most.get(au, 5.0))
         if code.side:
             side = {"L": "R", "R": "L"}[code.side] if swap else code.side
@@ -218,7 +221,7 @@ def _show_prototype(rng: np.random.Generator, row: Prototype, strength: float) -
         both = {str(code.au) for code in row.codes} | {au}
         taken = {label.lstrip("LR") for label in peaks} | {au}
         if rng.random() < share and _can_show(both) and not _contradictions(taken):
-            peaks |= _both_sides(rng, au, float(np.clip(strength * rng.uniform(0.5, 1), 1, 5)))
+            peaks |= _both_sides(rng, au, float(np.clip(strength * rng.uniform(0.5, 1), _FAINT, 5)))
     if not row.one_sided:
         _add_company(rng, row, peaks, strength)
     return Expression(row.emotion, peaks, tuple(present), tuple(absent))
@@ -229,7 +232,7 @@ def _add_company(
 ) -> None:
     most = {str(code.au) for code in row.at_most}
     for au, share, relative in _COMPANY[row.emotion]:
-        peak = float(np.clip(strength * relative * rng.uniform(0.7, 1.2), 1.2, 5.0))
+        peak = float(np.clip(strength * relative * rng.uniform(0.7, 1.2), _FAINT, 5.0))
         wanted = rng.random() < share
         taken = {label.lstrip("LR") for label in peaks}
         if wanted and au not in taken | most and not _contradictions(taken | {au}):
@@ -275,7 +278,7 @@ def _peak(rng: np.random.Generator, au: str, level: float) -> float:
         return float(rng.uniform(4.0, 5.0))
     if au in OPTIONAL:
         return float(rng.uniform(2.8, 5.0))
-    return float(np.clip(level * rng.uniform(0.7, 1.2), _FAINTEST.get(au, 1.25), 5.0))
+    return float(np.clip(level * rng.uniform(0.7, 1.2), _FAINTEST.get(au, _FAINT), 5.0))
 
 
 def _add_random(rng: np.random.Generator, peaks: dict[str, float]) -> None:

@@ -214,10 +214,10 @@ def assemble(
         before = speech.get(event.label, np.zeros(frames))
         speech[event.label] = np.maximum(before, curve(event, t))
     for au in rng.choice([*PAIRED, "17", "23", "24"], size=3, replace=False):
-        stir = rng.uniform(0.1, 0.5) * (0.6 + 0.4 * _drift(rng, t, 0.5))
+        stir = rng.uniform(0.1, 0.42) * (0.6 + 0.4 * _drift(rng, t, 0.5))
         for label in ("L" + au, "R" + au) if au in PAIRED else (au,):
             if label not in intensity and au not in ("43", "9", "10", "16"):
-                intensity[label] = np.clip(stir, 0, 0.8)
+                intensity[label] = np.clip(stir, 0, 0.45)
     closed_long = np.maximum(intensity.get("L43", 0 * t), intensity.get("R43", 0 * t))
     blinks = _blinks(rng, frames / fps)
     blink_T = np.max([curve(b, t) for b in blinks], axis=0) if blinks else np.zeros(frames)

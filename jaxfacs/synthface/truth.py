@@ -34,8 +34,10 @@ GAP_UNDECIDED_CM = (0.06, 0.16)
 EYE_CORNERS_CM = 9.0
 
 PRESENT = 1.0  # FACS A, a trace
+# No coder would swear to a trace, and most sets count from B: between these nothing is decided.
+ABSENT_BELOW, OCCURS_FROM = 0.5, 1.5
 SLIT_CM = 0.22  # an opening that a face of 100 pixels hardly shows
-SPEECH_UNKNOWN = 0.8  # speech beyond this intensity could be taken for an action
+SPEECH_UNKNOWN = 0.5  # speech beyond this intensity could be taken for an action
 NEARLY_SHUT = 0.28  # of the resting opening of the eye: lids that do not close, but look so
 STRETCH_UNDECIDED = (0.6, 2.5)  # 27 that opens the mouth no further than 26 does
 TONGUE_SEEN = 3.8  # intensity of 19 from which it passes the lips
@@ -137,7 +139,11 @@ def true_labels(
         value["45"] = np.where(blink_T > BLINK_UNDECIDED[0], -1, value["45"])
         value["45"] = np.where(value["43"] >= PRESENT, -1, value["45"])
     labels_TA = np.stack([value[label] for label in LABELS], axis=1).astype(np.float32)
-    return labels_TA, occurrence(labels_TA)
+    occurrence_TA = occurrence(labels_TA)
+    # A gap of the lips is seen or not, at any intensity; where it is not sure it is -1 already.
+    gap_T = labels_TA[:, column("25")]
+    occurrence_TA[:, column("25")] = np.where(gap_T < 0, -1, gap_T >= PRESENT)
+    return labels_TA, occurrence_TA
 
 
 def _stronger(left_T: np.ndarray, right_T: np.ndarray) -> np.ndarray:
@@ -148,8 +154,10 @@ def _stronger(left_T: np.ndarray, right_T: np.ndarray) -> np.ndarray:
 
 
 def occurrence(intensity_TA: np.ndarray) -> np.ndarray:
-    """int8: 1 from intensity 1 (a trace) on, 0 below, -1 where the intensity is unknown."""
-    return np.where(intensity_TA < 0, -1, intensity_TA >= PRESENT).astype(np.int8)
+    """int8: 1 from between A and B on, 0 below half a trace, -1 between and where unknown."""
+    traces = (intensity_TA >= ABSENT_BELOW) & (intensity_TA < OCCURS_FROM)
+    unknown = (intensity_TA < 0) | traces
+    return np.where(unknown, -1, intensity_TA >= OCCURS_FROM).astype(np.int8)
 
 
 def column(label: str) -> int:

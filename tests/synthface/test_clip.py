@@ -86,14 +86,17 @@ def test_a_person_depends_on_the_subject_alone():
     assert first.events != second.events
 
 
-def test_occurrence_is_intensity_of_at_least_a_trace(clips):
+def test_occurrence_is_decided_beyond_a_trace(clips):
+    lips = [label == "25" for label in synthface.LABELS]  # a gap is seen or not
     for made in clips:
-        known = made.intensity_TA >= 0
-        np.testing.assert_array_equal(made.occurrence_TA == -1, ~known)
-        np.testing.assert_array_equal(
-            made.occurrence_TA[known], (made.intensity_TA[known] >= 1).astype(np.int8)
-        )
-        assert made.intensity_TA.max() <= 5 and made.intensity_TA[~known].max(initial=-1) == -1
+        value, coded = made.intensity_TA, made.occurrence_TA
+        assert value.max() <= 5 and value[value < 0].max(initial=-1) == -1
+        assert (coded[value < 0] == -1).all()
+        assert (coded[value >= 1.5] == 1).all()
+        assert (coded[(value >= 0) & (value < 0.5)] == 0).all()
+        trace = (value >= 0.5) & (value < 1.5)
+        assert (coded[trace & ~np.array(lips)] == -1).all()
+        assert (coded[trace & lips] != -1).all()
 
 
 def test_an_unsided_label_is_the_stronger_side(clips):
@@ -215,7 +218,7 @@ def test_pressed_lips_cannot_be_told_while_they_are_parted():
     assert _truth({"24": 3.0})["24"] == (3, 1)
     assert _truth({"24": 3.0, "27": 5.0})["24"] == (-1, -1)
     assert _truth({"28": 3.0, "27": 5.0})["28"] == (-1, -1)
-    assert _truth({"24": 0.5, "27": 5.0})["24"][1] == 0
+    assert _truth({"24": 0.4, "27": 5.0})["24"][1] == 0
 
 
 def test_a_still_half_way_through_a_blink_is_undecided():
@@ -237,7 +240,7 @@ def test_a_stretched_mouth_leaves_the_dropped_jaw_open():
 
 
 def test_talking_is_no_action_but_parts_the_lips_and_drops_the_jaw():
-    talk = _truth({}, speech={"26": 3.0, "22": 2.0, "L12": 0.5, "R12": 0.5})
+    talk = _truth({}, speech={"26": 3.0, "22": 2.0, "L12": 0.4, "R12": 0.4})
     assert talk["25"][1] == 1 and talk["26"] == (3, 1)
     assert talk["22"] == (-1, -1)  # strong enough to be taken for the action
     assert talk["12"] == (0, 0) and talk["4"] == (0, 0)
