@@ -74,8 +74,9 @@ def sample_camera(rng: np.random.Generator, grade: float = 1.0) -> Camera:
     warm, tint = rng.normal(0, 0.09), rng.normal(0, 0.03)
     white = np.exp(np.array([warm, tint, -warm]) * grade)
     white /= white.mean()
-    contrast = float(np.exp(rng.normal(0.0, 0.22) * max(grade, 0.5)))
-    lift = float(rng.uniform(0, 0.16) * (rng.random() < 0.3)) * grade
+    # Above 1 on average: cameras give their pictures more contrast than there was.
+    contrast = float(np.exp(0.1 + rng.normal(0.0, 0.22) * max(grade, 0.5)))
+    lift = float(rng.uniform(0, 0.16) * (rng.random() < 0.25)) * grade
     tone = float(np.exp(rng.normal(0, 0.26) * max(grade, 0.5)))
     sepia = float(rng.uniform(0.4, 1.0) * (rng.random() < 0.03))
     vignette = float(rng.uniform(0.1, 0.6) * (rng.random() < 0.25)) * grade

@@ -228,7 +228,7 @@ def metered(scene: Scene, reflectance: float) -> Scene:
       scene: from `sample_scene`.
       reflectance: of the skin, linear, mean over the channels.
     """
-    exposure = scene.exposure * (0.27 / max(reflectance, 0.01)) ** 0.35
+    exposure = scene.exposure * (0.36 / max(reflectance, 0.01)) ** 0.35
     return replace(scene, exposure=float(np.clip(exposure, 0.5, 2.6)))
 
 
