@@ -115,17 +115,25 @@ def canvas(head: Head) -> Canvas:
 
 def vertex_normals(vertices_V3: np.ndarray, triangles_F3: np.ndarray) -> np.ndarray:
     """Unit normals, averaged over the triangles by area; float32 V×3."""
-    a, b, c = (vertices_V3[triangles_F3[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    flat = triangles_F3.ravel()
-    total = np.stack(
-        [
-            np.bincount(flat, np.repeat(face[:, axis], 3), minlength=len(vertices_V3))
-            for axis in range(3)
-        ],
-        axis=1,
-    ).astype(np.float32)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    corners = np.ascontiguousarray(triangles_F3.T, np.intp)
+    count = len(vertices_V3)
+    totals = [
+        sum(np.bincount(corner, face, minlength=count) for corner in corners)
+        for face in _faces(vertices_V3, corners)
+    ]
+    total = np.stack(totals, axis=1).astype(np.float32)
+    return total / np.maximum(np.sqrt((total**2).sum(axis=1, keepdims=True)), 1e-12)
+
+
+def _faces(at_V3: np.ndarray, corners_3F: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Normals of triangles, as long as twice their area, column by column."""
+    columns = np.ascontiguousarray(at_V3.T)
+    (x, y, z), (bx, by, bz), (cx, cy, cz) = (
+        [column.take(corner) for column in columns] for corner in corners_3F
+    )
+    for other, first in ((bx, x), (cx, x), (by, y), (cy, y), (bz, z), (cz, z)):
+        other -= first
+    return by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
 
 
 Smoothing = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -146,13 +154,7 @@ def smooth_normals(smooth: Smoothing, at_V3: np.ndarray, out_V3: np.ndarray) -> 
     Fastest with planar arrays (`raster.planar`).
     """
     corners, by_corner, vertices, starts = smooth
-    columns = np.ascontiguousarray(at_V3.T)
-    (x, y, z), (bx, by, bz), (cx, cy, cz) = (
-        [column.take(corner) for column in columns] for corner in corners
-    )
-    for other, first in ((bx, x), (cx, x), (by, y), (cy, y), (bz, z), (cz, z)):
-        other -= first
-    faces = (by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx)
+    faces = _faces(at_V3, corners)
     nx, ny, nz = (np.add.reduceat(face.take(by_corner), starts) for face in faces)
     scale = 1 / np.maximum(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
     for column, total in zip(out_V3.T, (nx, ny, nz), strict=True):
