@@ -26,7 +26,7 @@ from jaxfacs.train.config import (
 # One number a side, from which the side's occurrence and intensity and those of the whole AU follow
 # (models/heads/joint.py).
 PAIRED = ("1", "2", "4", "5", "6", "7", "9", "10", "12", "14", "15", "16", "20", "43")
-WHOLE = ("17", "18", "22", "23", "24", "25", "26", "27", "28")
+WHOLE = ("17", "18", "19", "22", "23", "24", "25", "26", "27", "28", "34")
 AUS = tuple(side + au for au in PAIRED for side in ("", "L", "R")) + WHOLE
 
 # Far more than a camera does: what a network is to see in any photograph must not depend on what
@@ -60,6 +60,7 @@ def get_config() -> Experiment:
             head="joint",
             intensity=True,
             emotion=True,
+            valence_arousal=True,
             landmarks=True,
             confidence=True,
             dropout=0.2,
@@ -69,6 +70,7 @@ def get_config() -> Experiment:
             intensity_scale=0.2,
             emotion_scale=0.1,
             emotion_smoothing=0.1,
+            valence_arousal_scale=0.1,
             landmarks_scale=10.0,
             confidence_scale=0.1,
         ),
