@@ -13,7 +13,7 @@ from tiny_trained import tiny_trained
 import jaxfacs
 from jaxfacs import models
 from jaxfacs.cli import main
-from jaxfacs.convert.command import export_trained, network_form
+from jaxfacs.convert.command import export_trained, network_form, over_mirror_images
 from jaxfacs.convert.export import flat, nested, write_bundle
 from jaxfacs.data.config import DataConfig
 from jaxfacs.emotion import RuleMapper
@@ -190,3 +190,25 @@ def test_rules_and_even_thresholds_stand_in_for_what_is_not_there(tmp_path):
     assert predictor.emotions == mapper.emotions
     assert predictor.bundle.thresholds_A.tolist() == [0.5] * 3
     assert predictor.bundle.manifest["about"]["thresholds"] == "0.5, not tuned"
+
+
+def test_mirror_images_answer_with_sides_changed_back():
+    """A face that is its own mirror image has as much on its left as on its right."""
+    frames = np.random.default_rng(0).integers(0, 256, (2, 1, 4, 4, 3), np.uint8)
+
+    def left_half(weights, x_BTHWC):  # "L12" is bright on the picture's left
+        x = jnp.asarray(x_BTHWC, jnp.float32) / 255
+        half = x[..., :2, :].mean((1, 2, 3, 4))
+        columns = jnp.stack([half, x.mean((1, 2, 3, 4)), 0 * half], axis=1)
+        return {"probability": columns, "intensity": 5 * columns, "confidence": half[:, None]}
+
+    mean = over_mirror_images(left_half, ("L12", "25", "R12"))
+    seen = jax.jit(mean)({}, frames)
+    right = frames[..., 2:, :].mean((1, 2, 3, 4)) / 255
+    left = frames[..., :2, :].mean((1, 2, 3, 4)) / 255
+    expected = np.stack([left / 2, (left + right) / 2, right / 2], axis=1)
+    np.testing.assert_allclose(seen["probability"], expected, rtol=1e-5)
+    np.testing.assert_allclose(seen["intensity"], 5 * expected, rtol=1e-5)
+    np.testing.assert_allclose(seen["confidence"][:, 0], (left + right) / 2, rtol=1e-5)
+    with pytest.raises(UserError, match="AU R12, which this network does not answer"):
+        over_mirror_images(left_half, ("L12", "25"))
