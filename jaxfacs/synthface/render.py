@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from jaxfacs.synthface import canvas as canvases
-from jaxfacs.synthface import overlay, raster, scene, shade
+from jaxfacs.synthface import lashes, overlay, raster, scene, shade
 from jaxfacs.synthface import paint as painting
-from jaxfacs.synthface.canvas import SKIN
+from jaxfacs.synthface.canvas import IRIS, SCLERA, SKIN
 from jaxfacs.synthface.dress import ALBEDO, EDGE, GLOSS, NORMAL, OPEN, SHADOW, UV, Dressed, dress
 from jaxfacs.synthface.framing import Lens, lens
 from jaxfacs.synthface.heads import Head, rotation
@@ -177,6 +177,8 @@ def draw(
         shadow_N=rows[:, SHADOW],
     )
     _lashes(stage, seen, xy, inverse, linear, fine)
+    hidden_68 = _behind(stage, seen, xy, inverse, fine)
+    _lash_bands(stage, seen.pixel_N, material, vertices_V3, xy, hidden_68, linear)
     image = stage.background_HW3.copy()
     image.reshape(-1, 3)[seen.pixel_N] = scene.expose(linear, stage.scene)
     image = cv2.resize(image, (stage.size, stage.size), interpolation=cv2.INTER_AREA)
@@ -188,8 +190,8 @@ def draw(
         return stage.camera.project(at, stage.camera.inverse_depth(at)) * ratio
 
     covered = overlay.draw(stage.overlays, image, marks, project, frame)
-    covered |= _behind(stage, seen, xy, inverse, fine)
-    return Rendered(scene.photograph(image, stage.scene, frame), marks, _box(marks), covered)
+    photo = scene.photograph(image, stage.scene, frame)
+    return Rendered(photo, marks, _box(marks), covered | hidden_68)
 
 
 def render(
@@ -271,24 +273,38 @@ def _tables() -> shade.Materials:
 
 def _lashes(stage: Stage, seen: raster.Raster, xy, inverse, linear_N3, fine: int) -> None:
     """Darkens what lies behind the lashes, in place. Single lashes are thinner than a pixel."""
-    lashes = stage.dressed.fixed.lashes_L3
-    if not len(lashes):
+    lashes_L3 = stage.dressed.fixed.lashes_L3
+    if not len(lashes_L3):
         return
     over = raster.rasterize(
         xy,
         inverse,
-        lashes,
+        lashes_L3,
         height=fine,
         width=fine,
-        two_sided_F=np.ones(len(lashes), bool),
+        two_sided_F=np.ones(len(lashes_L3), bool),
     )
-    corner, weight = raster.barycentric(over, xy, inverse, lashes, width=fine)
+    corner, weight = raster.barycentric(over, xy, inverse, lashes_L3, width=fine)
     at = np.minimum(np.searchsorted(seen.pixel_N, over.pixel_N), len(seen.pixel_N) - 1)
     # A hair's breadth of slack: roots lie in the lid.
     front = over.inverse_depth_N > seen.inverse_depth_N[at] * 0.998
     front &= seen.pixel_N[at] == over.pixel_N
     cover = (stage.dressed.lash_V[corner] * weight).sum(axis=1)
     linear_N3[at[front]] *= 1 - 0.95 * cover[front, None]
+
+
+def _lash_bands(stage: Stage, pixel_N, material_N, vertices_V3, xy, hidden_68, linear_N3) -> None:
+    """Darkens the lids' edges, in place; hair and things of the head before the eye stay."""
+    marks = stage.head.landmarks_68
+    dressed, fine = stage.dressed, stage.background_HW3.shape[0]
+    mask = lashes.bands(
+        vertices_V3[marks], xy[marks], dressed.look, hidden_68, size=fine, unit=dressed.sheet.unit
+    )
+    if mask is None:
+        return
+    cover = mask.reshape(-1)[pixel_N]
+    hit = np.flatnonzero((cover > 0) & np.isin(material_N, (SKIN, SCLERA, IRIS)))
+    linear_N3[hit] *= 1 - (lashes.DARK / 255) * cover[hit, None].astype(np.float32)
 
 
 def _posed_attributes(stage: Stage, table_VC, vertices_V3, turn_33) -> None:
