@@ -216,8 +216,7 @@ def render_sheet(rows: Rows, side: int) -> np.ndarray:
 
 
 def _cell(jpeg: bytes, side: int, above: Sequence[str], below: Sequence[str]) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(asking.decoded(jpeg), (side, side), interpolation=cv2.INTER_AREA)
     return np.vstack([_lines(above, side, (170, 0, 0)), image, _lines(below, side, (20, 20, 20))])
 
 

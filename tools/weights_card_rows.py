@@ -93,7 +93,7 @@ def read(
     for record in range(len(source)):
         clip = records.clip_of(source[record])
         place_T = np.minimum(np.arange(spec.frames) * spec.stride, len(clip.frames) - 1)
-        frames = [_decoded(clip.frames[t]) for t in place_T]
+        frames = [decoded(clip.frames[t]) for t in place_T]
         waiting.append(transforms.apply(frames, still, size=spec.size, rng=rng))
         own_K = place_T[at_K]
         columns["y"].append(project.occurrence(clip.occurrence_TA[own_K]))
@@ -229,7 +229,8 @@ def counts(records: RecordSet, aus: Sequence[str]) -> dict[str, Any]:
     """What the training split shows.
 
     Returns `frames`, `people`, `aus` (label -> present, absent, unknown, and frames of each letter
-    A to E) and `of_people` (name -> a number a person, where the records know it).
+    A to E that are not labelled absent; traces mostly are unknown) and `of_people` (name -> a
+    number a person, where the records know it).
     """
     project = Projection.between(records.aus, aus)
     source = records.source("train")
@@ -242,7 +243,7 @@ def counts(records: RecordSet, aus: Sequence[str]) -> dict[str, Any]:
             who[clip.subject] = clip.attributes_TK[0]
     y_FA, i_FA = np.concatenate(occurrence), np.concatenate(intensity)
     letters = {
-        letter: ((np.round(i_FA) == level) & (y_FA == 1)).sum(0)
+        letter: ((np.round(i_FA) == level) & (y_FA != 0)).sum(0)
         for level, letter in enumerate("ABCDE", 1)
     }
     table = {
@@ -266,8 +267,12 @@ def counts(records: RecordSet, aus: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _decoded(jpeg: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+def decoded(jpeg: bytes) -> np.ndarray:
+    """uint8 RGB of a stored picture."""
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise UserError("a picture of the records does not decode; run jaxfacs data verify on them")
+    return image
 
 
 def _hidden(clip: schema.Clip, own_K: np.ndarray) -> np.ndarray:

@@ -135,7 +135,8 @@ def _data(data: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
     parts += [
         wrapped(
             f"Of {train['frames']:,} pictures of the training split these show each AU, and with "
-            "these intensities (A trace, B slight, C marked, D severe, E maximum):"
+            "these intensities (A trace, B slight, C marked, D severe, E maximum). A trace that no "
+            "coder would swear to is unknown:"
         ),
         table(("AU", "", *kinds), rows),
     ]
