@@ -29,24 +29,24 @@ PAIRED = ("1", "2", "4", "5", "6", "7", "9", "10", "12", "14", "15", "16", "20",
 WHOLE = ("17", "18", "19", "22", "23", "24", "25", "26", "27", "28", "34")
 AUS = tuple(side + au for au in PAIRED for side in ("", "L", "R")) + WHOLE
 
-# Far more than a camera does: what a network is to see in any photograph must not depend on what
-# renders have in common.
+# Beside what the renderer's own cameras do: the crop's place and size, colour, and things that hide
+# a part of the face.
 AUGMENT = Augment(
-    zoom=(0.8, 1.25),
-    shift=0.08,
-    rotate=15.0,
-    brightness=0.25,
-    contrast=0.4,
-    saturation=0.6,
-    hue=15.0,
-    tint=0.15,
-    grey=0.2,
-    noise=12.0,
-    blur=0.25,
-    jpeg=0.3,
-    jpeg_quality=(20, 90),
-    cutout=0.3,
-    cutout_size=0.45,
+    zoom=(0.85, 1.2),
+    shift=0.06,
+    rotate=12.0,
+    brightness=0.2,
+    contrast=0.35,
+    saturation=0.5,
+    hue=12.0,
+    tint=0.12,
+    grey=0.15,
+    noise=8.0,
+    blur=0.1,
+    jpeg=0.1,
+    jpeg_quality=(25, 90),
+    cutout=0.15,
+    cutout_size=0.4,
 )
 
 
