@@ -197,7 +197,7 @@ def failure_sheet(rows: Rows, failures: Sequence[Mapping[str, Any]], side: int) 
     cells = []
     for wrong in failures:
         kind = "false" if wrong["false"] else "missed"
-        above = [f"{kind} {wrong['au']}  {wrong['probability']:.2f}"]
+        above = [f"{kind} {wrong['au']} {wrong['probability']:.2f}".replace(" 0.", " .")]
         below = [f"T {_short(wrong['truth'], side)}", f"S {_short(wrong['said'], side)}"]
         cells.append(_cell(rows.jpeg_N[wrong["row"]], side, above, below))
     return _sheet(cells)
