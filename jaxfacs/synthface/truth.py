@@ -40,6 +40,7 @@ SLIT_CM = 0.22  # an opening that a face of 100 pixels hardly shows
 SPEECH_UNKNOWN = 0.5  # speech beyond this intensity could be taken for an action
 NEARLY_SHUT = 0.28  # of the resting opening of the eye: lids that do not close, but look so
 STRETCH_UNDECIDED = (0.6, 2.5)  # 27 that opens the mouth no further than 26 does
+JAW_OF_STRETCH = 2.2  # how much further the jaw goes for 27 than for 26 of the same intensity
 TONGUE_SEEN = 3.8  # intensity of 19 from which it passes the lips
 BLINK_UNDECIDED = (0.8, 4.0)  # a still half way through a blink
 
@@ -111,10 +112,12 @@ def true_labels(
     # The tongue is seen when it passes the lips, not on its way there.
     hidden = (value["19"] > 0.3) & (value["19"] < TONGUE_SEEN)
     value["19"] = np.where(hidden, -1, value["19"])
-    # A stretched mouth and a tongue that is out hold a dropped jaw; whether it is coded besides
-    # differs from set to set. On its way a stretched mouth is what a dropped jaw looks like.
+    # A stretched mouth holds a dropped jaw, and counts as one: FACS scores 27 in place of 26, but
+    # tables without 27 have no other name for it, and coders who are not told both write 26. On its
+    # way it is what a dropped jaw looks like. How far a tongue drops the jaw is not known.
     stretch, tongue = value["27"], intensity.get("19", zero)
-    dropped = (stretch >= STRETCH_UNDECIDED[0]) | ((tongue >= PRESENT) & (value["26"] < PRESENT))
+    value["26"] = np.maximum(value["26"], np.minimum(JAW_OF_STRETCH * stretch, 5))
+    dropped = (tongue >= PRESENT) & (value["26"] < PRESENT)
     value["26"] = np.where(dropped, -1, value["26"])
     underway = (stretch > STRETCH_UNDECIDED[0]) & (stretch < STRETCH_UNDECIDED[1])
     value["27"] = np.where(underway, -1, stretch)

@@ -233,9 +233,10 @@ def test_eyes_that_squinting_has_all_but_shut_are_not_called_open():
     assert _truth({"L43": 0.0})["43"] == (0, 0)
 
 
-def test_a_stretched_mouth_leaves_the_dropped_jaw_open():
-    assert _truth({"27": 4.0})["26"] == (-1, -1) and _truth({"27": 4.0})["27"] == (4, 1)
-    assert _truth({"27": 1.5})["27"] == _truth({"27": 1.5})["26"] == (-1, -1)
+def test_a_stretched_mouth_holds_a_dropped_jaw():
+    assert _truth({"27": 4.0})["26"] == (5, 1) and _truth({"27": 4.0})["27"] == (4, 1)
+    assert _truth({"27": 1.5})["27"] == (-1, -1) and _truth({"27": 1.5})["26"][1] == 1
+    assert _truth({"19": 4.0})["26"] == (-1, -1)
     assert _truth({"26": 4.0})["26"] == (4, 1)
 
 
