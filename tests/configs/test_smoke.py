@@ -78,6 +78,8 @@ def records(tmp_path_factory) -> Path:
             dataclasses.replace(
                 rendered.clip(split, i),
                 valence_arousal_T2=np.full((6, 2), rng.uniform(-1, 1), np.float32),
+                attributes_TK=None,
+                visible_T68=None,
             )
             for i in range(count)
         ]
