@@ -29,6 +29,7 @@ SPECIAL: dict[str, tuple[int, int, dict]] = {
     "open_graphau": (1, 64, {"backbone": "resnet18", "num_aus": 41}),
     "two_stream": (2, 55, {"fc7": 16}),
     "one_vs_all": (1, 32, {"backbone": "resnet18"}),
+    "face_resnet": (1, 32, {"size": 32}),
     "scc": (1, 32, {"aus": ("6", "12"), "size": 32, "backbone": "resnet18"}),
     "emotiram": (
         1,
