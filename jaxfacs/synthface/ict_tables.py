@@ -31,7 +31,7 @@ RECIPES: dict[str, Recipe] = {
         ("eyeSquint_{s}", 0.1, ""),
     ),
     # Orbicularis oculi, inner part: the lower lid up and straight, the upper a little down.
-    "7": (("eyeSquint_{s}", 1.55, ""), ("eyeBlink_{s}", 0.15, "")),
+    "7": (("eyeSquint_{s}", 1.7, ""), ("eyeBlink_{s}", 0.24, "")),
     # Levator labii alaeque nasi. noseSneer bares the teeth as much as AU 10 does, and FACS sees
     # 9 in the nose: so the lips follow less, and the inner brow comes down, as the manual says.
     "9": (
@@ -72,9 +72,9 @@ RECIPES: dict[str, Recipe] = {
     "22": (("mouthFunnel", 1.0, ""),),
     # Orbicularis oris, tightened: the red parts narrow and roll in, the mouth shortens.
     "23": (
-        ("mouthRollLower", 0.6, ""),
-        ("mouthRollUpper", 0.55, ""),
-        ("mouthPucker", 0.42, ""),
+        ("mouthRollLower", 0.66, ""),
+        ("mouthRollUpper", 0.6, ""),
+        ("mouthPucker", 0.6, ""),
     ),
     # Pressed together: flat, with bulges above and below, and no shortening.
     "24": (
@@ -114,7 +114,7 @@ MADE = ("browKnit", "browDrop", "browTail", "lidHood", "cheekFold", "nostril", "
 EXTRA_RECIPES: dict[str, Recipe] = {
     # Tongue out over the lower lip, which needs the jaw a little open.
     "19": (("tongueOut", 1.0, ""), ("jawOpen", 0.34, "")),
-    "34": (("cheekPuff_L", 0.9, ""), ("cheekPuff_R", 0.9, "")),
+    "34": (("cheekPuff_L", 1.5, ""), ("cheekPuff_R", 1.5, "")),
     "jaw_left": (("jawLeft", 1.3, ""),),
     "jaw_right": (("jawRight", 1.3, ""),),
     "jaw_forward": (("jawForward", 0.8, ""),),
@@ -213,8 +213,21 @@ CREASES: dict[str, tuple[Polyline, ...]] = {
     "14": (((3.0, -2.8), (3.1, -3.6), (2.95, -4.3)),),
     "15": (((2.75, -3.9), (3.0, -4.6), (2.9, -5.4)),),
     "17": (((0.0, -5.2), (0.8, -5.3), (1.4, -5.8)),),
+    # Upright lines on the skin over the lips; with 23 the furrow under the lower lip as well, with
+    # 28 the skin drawn over the lips.
+    "18": (((0.45, -2.1), (0.5, -2.8)), ((1.1, -2.3), (1.0, -2.9)), ((0.6, -4.5), (0.55, -5.0))),
+    "23": (
+        ((0.45, -2.1), (0.5, -2.8)),
+        ((1.15, -2.2), (1.2, -2.9)),
+        ((1.9, -2.5), (1.9, -3.1)),
+        ((0.0, -4.8), (0.9, -4.7), (1.7, -4.3)),
+    ),
     "20": (((3.0, -2.6), (3.35, -3.6), (3.1, -4.6)),),
     "24": (((0.0, -4.85), (0.9, -4.75), (1.8, -4.4)),),
+    "28": (
+        ((0.5, -2.5), (1.3, -2.7), (2.1, -3.2)),
+        ((0.0, -4.6), (0.9, -4.5), (1.8, -4.1)),
+    ),
 }
 CREASE_WIDTH_CM = 0.16
 
