@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -148,19 +149,16 @@ def clip(
     if seed < 0:
         raise ValueError(f"seed {seed} is below 0")
     head = head or load_head()
-    if subject is None:
-        subject = int(people.stream(seed, people.SUBJECT).integers(1 << 31))
+    subject = _subject(seed, subject)
     person, dressed = _person(subject, head, variation)
-    rng = people.stream(seed, people.MOTION)
-    moves = motion.sample_motion(
-        rng,
+    moves, view = _drawn(
+        seed,
+        variation,
         frames=frames,
         fps=fps,
         emotion=emotion,
         near_frontal=near_frontal,
-        variation=variation,
     )
-    view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     shots = list(_shoot(head, person, dressed, moves, view, size, about))
     covered_T68 = np.stack([s.picture.covered_68 for s in shots])
     marks = [s.landmarks_68x3 for s in shots]
@@ -212,18 +210,24 @@ def facts(
     variation: Variation = EVERYTHING,
 ) -> Facts:
     """Of the clip of the same arguments, for results by group."""
-    if subject is None:
-        subject = int(people.stream(seed, people.SUBJECT).integers(1 << 31))
-    moves = motion.sample_motion(
-        people.stream(seed, people.MOTION),
-        frames=frames,
-        fps=fps,
-        emotion=emotion,
-        near_frontal=near_frontal,
-        variation=variation,
+    subject = _subject(seed, subject)
+    moves, view = _drawn(
+        seed, variation, frames=frames, fps=fps, emotion=emotion, near_frontal=near_frontal
     )
-    view = scene.sample_scene(people.stream(seed, people.SCENE), variation)
     return _facts(subject, people.facts(subject, variation=variation), moves, view)
+
+
+def _subject(seed: int, subject: int | None) -> int:
+    """Who is asked for, or drawn from the seed."""
+    if subject is not None:
+        return subject
+    return int(people.stream(seed, people.SUBJECT).integers(1 << 31))
+
+
+def _drawn(seed: int, variation: Variation, **asked: Any) -> tuple[Motion, scene.Scene]:
+    """What is done, as `motion.sample_motion` is asked for it, and where."""
+    moves = motion.sample_motion(people.stream(seed, people.MOTION), variation=variation, **asked)
+    return moves, scene.sample_scene(people.stream(seed, people.SCENE), variation)
 
 
 def _facts(subject: int, person: people.Facts, moves: Motion, view: scene.Scene) -> Facts:

@@ -50,6 +50,8 @@ QUICK = (  # the others compile for more than ten seconds
 ALIKE = (
     "default_clip",
     "ebplus_mobilenet3d",
+    "emotionet_aus:network=inception_v2",
+    "caers_emotiram_me_graphau",
     "disfa_scc",
     "disfa_me_graphau",
     "caers_emotiram_scc",

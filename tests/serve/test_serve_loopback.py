@@ -37,6 +37,11 @@ def closed(connection, seconds=10.0):
     return b"".join(parts)
 
 
+def uploads(folder: Path) -> list[str]:
+    """Films under the folder; unlike Path.rglob, glob bears a folder that goes meanwhile."""
+    return glob.glob(f"{folder}/**/film", recursive=True)
+
+
 def test_two_clients_at_once_are_told_the_same_as_one(loopback, jpegs):
     server = loopback()
 
@@ -118,7 +123,7 @@ def test_an_upload_that_stalls_is_refused(loopback, film, folder):
         connection.sendall(head.encode() + film[:2000])
         answer = closed(connection)
         assert answer.startswith(b"HTTP/1.1 408") and b"send it again" in answer
-    wait_until(lambda: len(list(folder.rglob("film*"))) == 0)
+    wait_until(lambda: not uploads(folder))
     assert server.healthy()
 
 
@@ -136,11 +141,6 @@ def test_an_upload_that_trickles_is_refused(loopback, film, folder, monkeypatch)
             time.sleep(0.05)
         assert b"slower than" in closed(connection)
     assert not list(folder.rglob("film*"))
-
-
-def uploads(folder: Path) -> list[str]:
-    """Films under the folder; unlike Path.rglob, glob bears a folder that goes meanwhile."""
-    return glob.glob(f"{folder}/**/film", recursive=True)
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(loopback, film, folder):
@@ -277,6 +277,7 @@ def test_a_live_client_that_does_not_read_is_closed(loopback, monkeypatch):
     server = loopback(limits={"frames_per_second": 1e9, "unread_s": 0.3})
     with upgraded(server) as connection:
         connection.sendall(masked(b'{"type": "start", "format": "jpeg"}'.ljust(200), 1))
+        wait_until(lambda: server.service.shares.held("sessions") == 1)
         number = 0
         with contextlib.suppress(OSError):
             while server.service.shares.held("sessions"):  # every frame is answered, and told
