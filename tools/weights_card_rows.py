@@ -76,7 +76,8 @@ def read(
     lacking = [au for au in aus if not {au, au.lstrip("LR")} & set(records.aus)]
     if lacking:
         raise UserError(f"{records.path} does not label AU {', '.join(lacking)}; build it again")
-    still, rng = transforms.unchanged(Augment()), np.random.default_rng(0)
+    share = float(predictor.bundle.crop.get("share", 1.0))
+    still, rng = transforms.unchanged(Augment(crop=share)), np.random.default_rng(0)
     columns: dict[str, list[Any]] = {
         k: [] for k in ("y", "i", "person", "clip", "hidden", "e", "jpeg")
     }
