@@ -71,7 +71,7 @@ SCHEMAS: dict[str, Any] = {
     ),
     "Face": _object(
         id={"type": "integer", "description": "stays with the face through the film"},
-        confidence={"type": "number", "description": "0 to 1; 0.5 or less: it was missed"},
+        confidence={"type": "number", "description": "0 to 1, of the network or else the detector"},
         unsure={"type": "boolean", "description": "its confidence is below the model's threshold"},
         box={**_NUMBERS, "description": "x, y, w, h in pixels"},
         p={**_NUMBERS, "description": "probability of each AU, 0 to 1"},

@@ -58,7 +58,7 @@ function drawRegions(context, box, face, how) {
   how.aus.forEach((au, i) => {
     if (!face.c[i]) return;
     const colour = REGIONS[au.region] ?? OTHER;
-    const strength = 0.28 + 0.1 * Math.min(5, face.r[i]);
+    const strength = (0.28 + 0.1 * Math.min(5, face.r[i])) * (face.unsure ? 0.4 : 1);
     for (const [cx, cy, rx, ry] of au.ellipses) {
       const x = box.x + (how.mirrored ? 1 - cx : cx) * box.w;
       const y = box.y + cy * box.h;
@@ -84,14 +84,14 @@ function drawBox(context, box, face, ratio, selected) {
   context.lineWidth = (selected ? 2.5 : 1.5) * ratio;
   context.strokeStyle = colour;
   // At most 0.5: the detector missed the face, and its last place is used.
-  context.setLineDash(face.confidence > 0.5 ? [] : [6 * ratio, 5 * ratio]);
+  context.setLineDash(face.confidence > 0.5 && !face.unsure ? [] : [6 * ratio, 5 * ratio]);
   context.beginPath();
   context.roundRect(box.x, box.y, box.w, box.h, 8 * ratio);
   context.stroke();
   context.setLineDash([]);
   const size = 12 * ratio;
   context.font = `600 ${size}px system-ui, sans-serif`;
-  const label = `Face ${face.id}`;
+  const label = face.unsure ? `Face ${face.id}, unsure` : `Face ${face.id}`;
   const width = context.measureText(label).width + 12 * ratio;
   const height = size + 8 * ratio;
   const above = box.y - height - 3 * ratio;
