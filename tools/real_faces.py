@@ -36,6 +36,7 @@ from real_faces_text import lines, sheet
 
 from jaxfacs.errors import UserError
 from jaxfacs.evaluate import metrics
+from jaxfacs.infer.answers import AnswerSettings
 from jaxfacs.infer.predictor import Predictor, load
 from jaxfacs.infer.results import FaceResult, FrameResult
 from jaxfacs.infer.sources import source as sources
@@ -84,6 +85,8 @@ def score(
     yunet: Path = YUNET,
     films: bool = True,
     draws: int = DRAWS,
+    baseline: str = "none",
+    smooth_s: float = 0.0,
 ) -> dict[str, Any]:
     """Everything that was measured, JSON-able; `real_faces_text.lines` makes text of it.
 
@@ -95,12 +98,14 @@ def score(
       yunet: for the head's turns in films; where it is missing they are left out.
       films: False leaves out what is measured of films besides their coded frames.
       draws: of the bootstrap.
+      baseline, smooth_s: as `jaxfacs predict` takes them; of films alone.
     """
+    settings = AnswerSettings(baseline=baseline, smooth_s=smooth_s)
     predictor = load(detector=detector) if model is None else load(model, detector=detector)
     coded = read_coding(coding)
     closed = read_blinks(blinks) if blinks is not None and blinks.is_file() else {}
     wanted = {face.file for face in coded} | (set(closed) if films else set())
-    read = _read(predictor, faces, sorted(wanted))
+    read = _read(predictor, faces, sorted(wanted), settings)
     answers = [_found(face, read[face.file]) for face in coded]
     seen = [(f, a) for f, a in zip(coded, answers, strict=True) if a is not None]
     missed = [f.name for f, a in zip(coded, answers, strict=True) if a is None]
@@ -175,13 +180,15 @@ def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
     return rows
 
 
-def _read(predictor: Predictor, folder: Path, files: Sequence[str]) -> dict[str, list[FrameResult]]:
+def _read(
+    predictor: Predictor, folder: Path, files: Sequence[str], settings: AnswerSettings
+) -> dict[str, list[FrameResult]]:
     """File -> its frames' results, as `jaxfacs predict` makes them."""
     if lacking := [file for file in files if not (folder / file).is_file()]:
         raise UserError(f"{folder} lacks {', '.join(lacking)}; give the folder with --faces")
     found = sources.find([str(folder / file) for file in files])
     read: dict[str, list[FrameResult]] = {file: [] for file in files}
-    for index, result in predictor.read_many(found, at_once=2):
+    for index, result in predictor.read_many(found, at_once=2, settings=settings):
         read[files[index]].append(result)
     return read
 
@@ -342,6 +349,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--detector", help="haar, or a YuNet .onnx file; none: the model's own")
     parser.add_argument("--yunet", type=Path, default=YUNET, help="tells how heads turn in films")
     parser.add_argument("--no-films", action="store_true", help="leave out what moves")
+    parser.add_argument("--baseline", default="none", help="as of jaxfacs predict; of films alone")
+    parser.add_argument("--smooth", type=float, default=0.0, help="seconds; of films alone")
     parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--sheet", type=Path, help="PNG of all faces with what was wrong")
     options = parser.parse_args(argv)
@@ -355,6 +364,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             detector=options.detector,
             yunet=options.yunet,
             films=not options.no_films,
+            baseline=options.baseline,
+            smooth_s=options.smooth,
         )
     except UserError as error:
         print(f"real_faces: {error}", file=sys.stderr)
