@@ -11,6 +11,7 @@ from tiny_bundle import write_confident
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import real_faces
+import weights_adaptation
 from real_faces_films import Blink, blinks_found, correlation, head_turns
 from real_faces_text import lines, sheet
 
@@ -99,6 +100,29 @@ def test_it_is_told_in_lines_and_on_a_sheet(found, folder):
     assert "5 of 6 coded faces found" in text and "missed: none.png at 110,120" in text
     picture = sheet(found["crops"], folder)
     assert picture.shape[1] == 9 * 150 and len(np.unique(picture)) > 50
+
+
+def test_a_baseline_changes_films_alone_and_the_table_of_adaptation_sums_it(found, folder, bundles):
+    flattened = real_faces.score(
+        bundles["frame"],
+        faces=folder,
+        coding=folder / "coding.csv",
+        blinks=None,
+        films=False,
+        draws=20,
+        baseline="first:1.6",  # all of the film: its median is then the rest
+    )
+    picture = [
+        {cell["face"]: cell["probability"] for cell in measured["aus"]["12"]["wrong"]}
+        for measured in (found, flattened)
+    ]
+    still = [wrong.get("face.png at 110,120") for wrong in picture]
+    assert still[0] == still[1]
+    before, after = (weights_adaptation.summary(x) for x in (found, flattened))
+    assert (before["present"], before["absent"]) == (after["present"], after["absent"]) == (3, 3)
+    assert before["hits"] + before["false_alarms"] != after["hits"] + after["false_alarms"]
+    told = weights_adaptation.line({"row": "x", "on": "all"} | before)
+    assert f"{before['hits']} of 3" in told and f"{before['mean_auc']:.3f} (1)" in told
 
 
 def test_faces_that_the_model_flags_are_told_and_left_out(folder, tmp_path):
