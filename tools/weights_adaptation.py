@@ -12,7 +12,6 @@ somebody with films of his own has them too. OUT/adaptation.md and .json hold th
 import argparse
 import csv
 import json
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import real_faces
+from weights_ablation import jaxfacs
 
 from jaxfacs.files import replacing
 
@@ -150,13 +150,6 @@ def of_film(options: argparse.Namespace) -> Path:
         writer.writeheader()
         writer.writerows(row for row in rows if row["file"] == FILM)
     return own
-
-
-def jaxfacs(*words: object) -> None:
-    """Runs one command of this package, which is printed as it could be typed."""
-    texts = [str(word) for word in words]
-    print("$ jaxfacs " + " ".join(texts), file=sys.stderr, flush=True)
-    subprocess.run([sys.executable, "-m", "jaxfacs", *texts], check=True, stdout=sys.stderr)
 
 
 def table(found: list[dict[str, Any]]) -> str:
