@@ -2,7 +2,8 @@
 
 Trained on rendered faces alone (docs/weights.md has the commands, the log and what came of it):
 
-    jaxfacs data build synthface --head FOLDER --frames 1 --clips 60000 --out data/stills
+    jaxfacs data build synthface --head FOLDER --frames 1 --clips 60000 --validation 0.04 \
+        --test 0.04 --detector none --size 128 --out data/stills
     jaxfacs train configs/default_still.py --workdir runs/default_still
     jaxfacs export --workdir runs/default_still --out default.jaxfacs
 
