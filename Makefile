@@ -7,8 +7,7 @@ BIN := $(VENV)/bin
 FAULTS := tests/faults tests/runtime tests/multi_device tests/launch/test_local.py tests/data/test_damage.py \
   tests/emotion/test_networks.py \
   $(addprefix tests/train/test_, checkpoint.py flops.py groups.py resume.py spikes.py)
-# A quarter of the time two processes wait for servers, timeouts and processes of their own.
-JOBS ?= 3
+JOBS ?= 2
 
 .PHONY: demo test test-faults test-long test-page test-slurm test-launch lint format bench lock clean
 

@@ -45,12 +45,15 @@ QUICK = (  # the others compile for more than ten seconds
     "mmi_alexnet_finetune",
     "mmi_one_vs_all",
 )
-# Their networks, heads and losses are tested by themselves in tests/models and tests/train, or are
-# among those of bp4d_me_graphau, bp4d_scc and mmi_flow_stream: whole in `make test-long` alone.
+# Their networks, heads, losses and flow are tested by themselves in tests/models, tests/parity and
+# tests/train: whole in `make test-long` alone.
 ALIKE = (
     "default_clip",
     "ebplus_mobilenet3d",
+    "ebplus_vgg_face",
     "emotionet_aus:network=inception_v2",
+    "mmi_flow_stream",
+    "bp4d_scc",
     "caers_emotiram_me_graphau",
     "disfa_scc",
     "disfa_me_graphau",

@@ -103,8 +103,10 @@ def test_a_stopped_download_loses_nothing_and_repeats_only_what_was_on_its_way(
     assert failed == {urls[i] for i in gone} and named == set(urls) - failed
     for i in set(range(90)) - gone:
         assert (out / picture_path(urls[i])).read_bytes() == bad.jpeg(i)
-    repeated = [url for url, count in server.asked.items() if count > 1]
-    assert len(repeated) <= 3  # one for each connection
+    repeated = {url for url, count in server.asked.items() if count > 1}
+    # One for each connection. A picture is found again on the disk; a 404 that had been told but
+    # not yet written down is asked again, one for each connection at most as well.
+    assert len(repeated - {f"/{i}.jpg" for i in gone}) <= 3 and len(repeated) <= 6
     assert not list(out.rglob(".part-*"))
 
 

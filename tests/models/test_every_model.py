@@ -53,8 +53,17 @@ def _made(name: str):
     return graphdef, params, stats, x_BTHWC, given["num_aus"]
 
 
-# Only longer than their smaller forms, which run the same code: in `make test-long`.
-LONGER = ("resnet101", "swin_b", "swin_s")
+# Only longer than their smaller forms, which run the same code, or compared with their originals in
+# tests/parity as well: in `make test-long`.
+LONGER = (
+    "resnet101",
+    "swin_b",
+    "swin_s",
+    "xception",
+    "inception_v2",
+    "mobilenet_v2",
+    "mobilenet3d_v1",
+)
 NAMES = [pytest.param(n, marks=pytest.mark.long) if n in LONGER else n for n in models.names()]
 
 
