@@ -1,7 +1,8 @@
 """The training of `make demo`: a small 3D-MobileNetV2 on a few hundred rendered clips.
 
     jaxfacs data build synthface --out RECORDS --clips 900 --frames 4 --fps 12.5 --size 64 \
-        --subjects 300 --near-frontal --without occlusion,camera,wear,shadow,people --seed 1
+        --subjects 300 --near-frontal --detector none --seed 1 \
+        --without occlusion,camera,wear,shadow,people,speech,range
     jaxfacs train configs/demo.py --workdir RUN --data.source RECORDS
 
 It shows that the way from faces to AUs works; a network of a few hundred renders is not for real

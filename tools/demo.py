@@ -26,7 +26,7 @@ KILL_AFTER_STEP = 150  # the config saves every 100 steps, so work is lost and h
 FILM_SEED, FILM_SUBJECT = 2024, 987_654  # nobody among the records: their seeds are mixed
 EMOTIONS = ("happiness", "sadness", "surprise", "fear", "anger", "disgust")
 # A few hundred renders teach a small network the actions, not hands and bad cameras besides.
-WITHOUT = ("occlusion", "camera", "wear", "shadow", "people")
+WITHOUT = ("occlusion", "camera", "wear", "shadow", "people", "speech", "range")
 NEUTRAL_MARGIN_S = 0.3  # a label changes where the face is still moving
 
 
@@ -42,7 +42,16 @@ def main() -> int:
     _run(
         *("data", "build", "synthface", "--out", out / "records", "--clips", arguments.clips),
         *("--frames", 4, "--fps", 12.5, "--size", 64, "--subjects", max(arguments.clips // 3, 6)),
-        *("--near-frontal", "--seed", 1, "--without", ",".join(WITHOUT), *head),
+        *(
+            "--near-frontal",
+            "--detector",
+            "none",
+            "--seed",
+            1,
+            "--without",
+            ",".join(WITHOUT),
+            *head,
+        ),
     )
     _run("data", "show", out / "records", "--out", out / "plots")
 
